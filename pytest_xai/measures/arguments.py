@@ -1,0 +1,120 @@
+"""What every measure asks of its maps and masks, and the precision it computes in."""
+
+import torch
+from torch import Tensor
+
+from pytest_xai.errors import InvalidArgument
+
+__all__ = [
+    "as_float64",
+    "float64_device",
+    "float64_pair",
+    "only_finite",
+    "require_batch",
+    "require_masks",
+    "require_same",
+]
+
+
+def require_batch(tensor: object, argument: str) -> None:
+    """Ask for a floating tensor that holds one array per image.
+
+    Args:
+        tensor: what the caller passed.
+        argument: its name in the caller's signature.
+
+    Raises:
+        InvalidArgument: not a floating tensor (N, *shape) with at least one element per image.
+    """
+    expected = "a floating tensor (N, *shape) with at least one element per image"
+    if not isinstance(tensor, Tensor):
+        raise InvalidArgument.of(argument, got=type(tensor).__name__, expected=expected)
+    if not tensor.is_floating_point():
+        raise InvalidArgument.of(argument, got=f"dtype {tensor.dtype}", expected=expected)
+    _require_arrays(tensor, argument, expected)
+
+
+def require_masks(tensor: object, argument: str) -> None:
+    """Ask for a boolean tensor that holds one mask per image.
+
+    Args:
+        tensor: what the caller passed.
+        argument: its name in the caller's signature.
+
+    Raises:
+        InvalidArgument: not a boolean tensor (N, *shape) with at least one element per image.
+    """
+    expected = "a boolean tensor (N, *shape) with at least one element per image"
+    if not isinstance(tensor, Tensor):
+        raise InvalidArgument.of(argument, got=type(tensor).__name__, expected=expected)
+    if tensor.dtype != torch.bool:
+        raise InvalidArgument.of(argument, got=f"dtype {tensor.dtype}", expected=expected)
+    _require_arrays(tensor, argument, expected)
+
+
+def _require_arrays(tensor: Tensor, argument: str, expected: str) -> None:
+    if tensor.ndim < 2 or tensor.shape[1:].numel() == 0:
+        raise InvalidArgument.of(argument, got=f"shape {tuple(tensor.shape)}", expected=expected)
+
+
+def require_same(tensor: Tensor, argument: str, other: Tensor, other_argument: str) -> None:
+    """Ask two tensors to agree in shape and device.
+
+    Args:
+        tensor: the one that the message is about.
+        argument: its name in the caller's signature.
+        other: what it is held to.
+        other_argument: the name of that one.
+
+    Raises:
+        InvalidArgument: the shapes or the devices differ.
+    """
+    if tensor.shape != other.shape:
+        raise InvalidArgument.of(
+            argument,
+            got=f"shape {tuple(tensor.shape)}",
+            expected=f"{tuple(other.shape)}, the shape of {other_argument}",
+        )
+    if tensor.device != other.device:
+        raise InvalidArgument.of(
+            argument,
+            got=f"device {tensor.device}",
+            expected=f"{other.device}, the device of {other_argument}",
+        )
+
+
+def float64_device(device: torch.device) -> torch.device:
+    """Where the tensors of a device are computed on in float64, which Apple's GPUs lack."""
+    return torch.device("cpu") if device.type == "mps" else device
+
+
+def as_float64(tensor: Tensor) -> Tensor:
+    """A detached float64 tensor, on its own device where that has float64."""
+    # In two steps: the conversion must happen on the device that can do it.
+    return tensor.detach().to(float64_device(tensor.device)).to(torch.float64)
+
+
+def float64_pair(map_a: Tensor, map_b: Tensor) -> tuple[Tensor, Tensor]:
+    """The two maps of a measure, validated, detached, in float64.
+
+    Args:
+        map_a: floating (N, *shape).
+        map_b: floating, the shape and the device of map_a.
+
+    Raises:
+        InvalidArgument: a map is not as above.
+    """
+    require_batch(map_a, "map_a")
+    require_batch(map_b, "map_b")
+    require_same(map_b, "map_b", map_a, "map_a")
+    return as_float64(map_a), as_float64(map_b)
+
+
+def only_finite(values: Tensor, *maps: Tensor) -> Tensor:
+    """The values (N,), NaN for each image that has NaN or inf in one of its maps (N, *shape).
+
+    Ranks and comparisons turn NaN and inf into ordinary numbers; no measure may.
+    """
+    for each in maps:
+        values = values.masked_fill(~each.isfinite().flatten(1).all(1), torch.nan)
+    return values

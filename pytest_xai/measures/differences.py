@@ -1,0 +1,92 @@
+"""How far two maps of the same image are apart.
+
+All take two batches of maps (N, *shape), compare the maps of each image, compute in float64 and
+return one value per image, (N,). NaN says that the value is not defined for that image: one of its
+maps holds NaN or inf, or is of the kind that the function names.
+"""
+
+import math
+
+from torch import Tensor
+
+from pytest_xai.errors import InvalidArgument
+from pytest_xai.measures.arguments import float64_pair, only_finite
+
+__all__ = ["l1_distance", "relative_difference", "share_beyond"]
+
+
+def relative_difference(map_a: Tensor, map_b: Tensor) -> Tensor:
+    """Largest difference of two maps over the largest value of the second, ``max|a-b| / max|b|``.
+
+    Not per element: next to a pixel of 1e-12, rounding alone would be a large relative difference.
+
+    Args:
+        map_a: floating (N, *shape).
+        map_b: floating, the shape of map_a; the reference.
+
+    Returns:
+        (N,) float64, 0 or more; NaN where map_b is all zero.
+
+    Raises:
+        InvalidArgument: a map is not as above.
+
+    Example:
+        >>> import torch
+        >>> relative_difference(torch.tensor([[1.0, -3.0]]), torch.tensor([[1.0, -4.0]])).item()
+        0.25
+    """
+    a, b = float64_pair(map_a, map_b)
+    largest = b.abs().flatten(1).amax(1)
+    values = (a - b).abs().flatten(1).amax(1) / largest
+    return only_finite(values.masked_fill(largest == 0, math.nan), a, b)
+
+
+def share_beyond(map_a: Tensor, map_b: Tensor, *, rtol: float) -> Tensor:
+    """Share of the elements in which two maps differ, ``|a-b| > rtol * max|b|``, in [0, 1].
+
+    Args:
+        map_a: floating (N, *shape).
+        map_b: floating, the shape of map_a; the reference. Where it is all zero, every other value
+            than zero differs.
+        rtol: what rounding may do, as a share of the largest value, 0 or more.
+
+    Returns:
+        (N,) float64.
+
+    Raises:
+        InvalidArgument: an argument is not as above.
+    """
+    if not 0 <= rtol < math.inf:
+        raise InvalidArgument.of("rtol", got=repr(rtol), expected="a finite number of 0 or more")
+    a, b = float64_pair(map_a, map_b)
+    tolerance = rtol * b.abs().flatten(1).amax(1, keepdim=True)
+    return only_finite(((a - b).abs().flatten(1) > tolerance).double().mean(1), a, b)
+
+
+def l1_distance(map_a: Tensor, map_b: Tensor) -> Tensor:
+    """Share of their mass that two maps put elsewhere, in [0, 1].
+
+    ``0.5 * sum|a/sum|a| - b/sum|b||``: for maps without negative values the total variation
+    distance, 1 minus the histogram intersection (Swain, Ballard, 1991, Color indexing); a value of
+    the other sign counts as mass elsewhere. Blind to the scale of either map.
+
+    Args:
+        map_a: floating (N, *shape).
+        map_b: floating, the shape of map_a.
+
+    Returns:
+        (N,) float64; NaN where a map is all zero.
+
+    Raises:
+        InvalidArgument: a map is not as above.
+    """
+    a, b = float64_pair(map_a, map_b)
+    apart = (_mass(a.flatten(1)) - _mass(b.flatten(1))).abs().sum(1) / 2
+    # Rounding may leave the range by an ulp, and sequential tests rely on the range.
+    return only_finite(apart.clamp(0, 1), a, b)
+
+
+def _mass(rows: Tensor) -> Tensor:
+    """Each row over its sum of absolute values, brought to 1 at most first: no sum overflows."""
+    rows = rows / rows.abs().amax(1, keepdim=True)
+    return rows / rows.abs().sum(1, keepdim=True)
