@@ -1,0 +1,81 @@
+"""pytest-xai: trust, or refuse, the explanations of image classifiers in CI.
+
+The names are resolved when first used, so that pytest starts without torch.
+"""
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from pytest_xai import checks, measures
+    from pytest_xai.bench import Bench
+    from pytest_xai.cases import parametrize_with_checks
+    from pytest_xai.errors import (
+        CheckFailed,
+        InvalidArgument,
+        InvalidAttribution,
+        NotApplicable,
+        XaiError,
+    )
+    from pytest_xai.protocol import explainer
+    from pytest_xai.registry import Cost, check
+    from pytest_xai.runner import Report, check_explainer
+    from pytest_xai.subject import Subject
+    from pytest_xai.verdict import Finding, Verdict
+
+_HOMES = {
+    "Bench": "bench",
+    "CheckFailed": "errors",
+    "Cost": "registry",
+    "Finding": "verdict",
+    "InvalidArgument": "errors",
+    "InvalidAttribution": "errors",
+    "NotApplicable": "errors",
+    "Report": "runner",
+    "Subject": "subject",
+    "Verdict": "verdict",
+    "XaiError": "errors",
+    "check": "registry",
+    "check_explainer": "runner",
+    "checks": "",
+    "explainer": "protocol",
+    "measures": "",
+    "parametrize_with_checks": "cases",
+}
+
+__all__ = [
+    "Bench",
+    "CheckFailed",
+    "Cost",
+    "Finding",
+    "InvalidArgument",
+    "InvalidAttribution",
+    "NotApplicable",
+    "Report",
+    "Subject",
+    "Verdict",
+    "XaiError",
+    "check",
+    "check_explainer",
+    "checks",
+    "explainer",
+    "measures",
+    "parametrize_with_checks",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name == "__version__":
+        from importlib.metadata import version
+
+        return version("pytest-xai")
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    home = _HOMES[name]
+    if not home:
+        return importlib.import_module(f"{__name__}.{name}")
+    return getattr(importlib.import_module(f"{__name__}.{home}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted([*__all__, "__version__"])

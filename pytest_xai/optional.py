@@ -1,0 +1,51 @@
+"""Optional packages: imported when first needed, with an error that says what to install."""
+
+import importlib
+from types import ModuleType
+
+from pytest_xai.errors import MissingDependency
+
+__all__ = ["require"]
+
+
+def require(module: str, *, extra: str | None = None) -> ModuleType:
+    """Import an optional package.
+
+    Args:
+        module: dotted name of the module, e.g. ``"captum.attr"``.
+        extra: the extra of pytest-xai that installs it; None: the package's own name is given.
+
+    Raises:
+        MissingDependency: the package is not installed, or its compiled part does not fit torch.
+    """
+    package = module.partition(".")[0]
+    wanted = f'"pytest-xai[{extra}]"' if extra else package
+    try:
+        return importlib.import_module(module)
+    except ImportError as error:
+        raise MissingDependency(
+            f"{package} cannot be imported ({error}). Install it: pip install {wanted}"
+        ) from error
+    except RuntimeError as error:
+        # torchvision compiled against another torch registers no operators and fails while
+        # importing; so does every package that imports torchvision.
+        if "torchvision::" not in str(error):
+            raise
+        raise MissingDependency(_mismatch(package, error)) from error
+
+
+def _mismatch(package: str, error: RuntimeError) -> str:
+    from importlib.metadata import PackageNotFoundError, version
+
+    def installed(name: str) -> str:
+        try:
+            return version(name)
+        except PackageNotFoundError:
+            return "not installed"
+
+    return (
+        f"{package} cannot be imported: torchvision {installed('torchvision')} was not built for "
+        f"torch {installed('torch')} ({error}). Install a matching pair in one command, from one "
+        "index: pip install --force-reinstall torch torchvision (the CPU-only pair: add "
+        "--index-url https://download.pytorch.org/whl/cpu)"
+    )

@@ -1,0 +1,215 @@
+"""What an explainer is: the protocol, its description, and the one form that maps are given."""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Protocol, TypeVar, overload, runtime_checkable
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from pytest_xai.errors import InvalidArgument, InvalidAttribution
+
+__all__ = ["Explainer", "NamedExplainer", "Traits", "explainer", "named", "normalise", "traits_of"]
+
+_ATTRIBUTE = "__xai_traits__"
+
+T = TypeVar("T")
+
+
+@runtime_checkable
+class Explainer(Protocol):
+    """Anything callable as ``explainer(model, inputs, targets) -> attributions``.
+
+    ``inputs`` is (N, *shape), ``targets`` LongTensor (N,); the output explained is
+    ``model(inputs)[n, targets[n]]``. The attributions have the inputs' shape, or
+    (N, 1, *spatial) or (N, *spatial) for a map without channels.
+    """
+
+    def __call__(self, model: nn.Module, inputs: Tensor, targets: Tensor, /) -> Tensor:
+        """Explain ``model(inputs)[n, targets[n]]`` for every n."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Traits:
+    """What the gate should know of an explainer.
+
+    Attributes:
+        name: how reports call it; None: the callable's own name.
+        claims: names of the checks that it promises to pass.
+        method: its family ("gradient", "integrated_gradients", "deep_lift_rescale", "lrp", ...).
+        stochastic: its maps depend on the seed of the global random generators.
+        class_agnostic: its maps do not depend on the target.
+        needs_baseline: it is called with the keyword ``baseline``, (1 or N, *shape).
+        source: key of the paper in docs/references.bib.
+        cost: model evaluations per image, in words.
+        library: what implements it.
+    """
+
+    name: str | None = None
+    claims: frozenset[str] = frozenset()
+    method: str | None = None
+    stochastic: bool = False
+    class_agnostic: bool = False
+    needs_baseline: bool = False
+    source: str = ""
+    cost: str = ""
+    library: str = ""
+
+
+@overload
+def explainer(function: T, /) -> T: ...
+@overload
+def explainer(
+    function: None = None,
+    /,
+    *,
+    name: str | None = None,
+    claims: Iterable[str] = (),
+    method: str | None = None,
+    stochastic: bool = False,
+    class_agnostic: bool = False,
+    needs_baseline: bool = False,
+    source: str = "",
+    cost: str = "",
+    library: str = "",
+) -> Callable[[T], T]: ...
+def explainer(
+    function: T | None = None,
+    /,
+    *,
+    name: str | None = None,
+    claims: Iterable[str] = (),
+    method: str | None = None,
+    stochastic: bool = False,
+    class_agnostic: bool = False,
+    needs_baseline: bool = False,
+    source: str = "",
+    cost: str = "",
+    library: str = "",
+) -> T | Callable[[T], T]:
+    """Describe an explainer; bare or with arguments, on a function or on a class.
+
+    The decorated object is returned unchanged but for one attribute that holds its `Traits`,
+    which see for the arguments.
+
+    Raises:
+        InvalidArgument: ``claims`` is a single string.
+    """
+    if isinstance(claims, str):
+        raise InvalidArgument.of("claims", got=repr(claims), expected="a set of names of checks")
+    traits = Traits(
+        name=name,
+        claims=frozenset(claims),
+        method=method,
+        stochastic=stochastic,
+        class_agnostic=class_agnostic,
+        needs_baseline=needs_baseline,
+        source=source,
+        cost=cost,
+        library=library,
+    )
+
+    def describe(target: T) -> T:
+        setattr(target, _ATTRIBUTE, traits)
+        return target
+
+    return describe if function is None else describe(function)
+
+
+def traits_of(explainer: object) -> Traits:
+    """The traits that the decorator left, or none but the defaults."""
+    traits = getattr(explainer, _ATTRIBUTE, None)
+    return traits if isinstance(traits, Traits) else Traits()
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class NamedExplainer:
+    """An explainer with the name that reports use and its traits."""
+
+    name: str
+    call: Callable[..., object]
+    traits: Traits
+
+
+def named(explainer: object, name: str | None = None) -> NamedExplainer:
+    """Give an explainer its name: the one passed, the decorator's, or the callable's own.
+
+    Raises:
+        InvalidArgument: not callable, or a class where an instance was meant.
+    """
+    if isinstance(explainer, NamedExplainer):
+        if name is None:
+            return explainer
+        return NamedExplainer(name=name, call=explainer.call, traits=explainer.traits)
+    if isinstance(explainer, type):
+        raise InvalidArgument.of(
+            "explainer",
+            got=f"the class {explainer.__name__}",
+            expected=f"an instance of it: {explainer.__name__}()",
+        )
+    if not callable(explainer):
+        raise InvalidArgument.of(
+            "explainer",
+            got=type(explainer).__name__,
+            expected="a callable explainer(model, inputs, targets) -> attributions",
+        )
+    traits = traits_of(explainer)
+    own = getattr(explainer, "__name__", None) or type(explainer).__name__
+    return NamedExplainer(name=name or traits.name or str(own), call=explainer, traits=traits)
+
+
+def normalise(attributions: object, inputs: Tensor) -> Tensor:
+    """Validate what an explainer returned and give it the form that checks work on.
+
+    Args:
+        attributions: a tensor or array of the inputs' shape, of (N, 1, *spatial), or of
+            (N, *spatial) where the inputs are (N, C, *spatial).
+        inputs: what was explained, (N, *shape).
+
+    Returns:
+        A detached floating tensor on the inputs' device: (N, *shape) or (N, 1, *spatial).
+
+    Raises:
+        InvalidAttribution: not a floating tensor or array (problem "type"), of another shape
+            ("shape"), or with NaN or infinite values ("finite").
+    """
+    if isinstance(attributions, np.ndarray):
+        attributions = torch.from_numpy(attributions)
+    if not isinstance(attributions, Tensor):
+        raise InvalidAttribution(
+            f"the explainer returned {type(attributions).__name__}, expected a tensor of shape "
+            f"{_accepted(inputs)}",
+            problem="type",
+        )
+    if not attributions.is_floating_point():
+        raise InvalidAttribution(
+            f"the explainer returned a tensor of {attributions.dtype}, expected a floating dtype",
+            problem="type",
+        )
+    maps = attributions.detach().to(inputs.device)
+    spatial = tuple(inputs.shape[2:])
+    if inputs.ndim >= 3 and maps.shape == (len(inputs), *spatial):
+        maps = maps.unsqueeze(1)
+    if maps.shape != inputs.shape and (not spatial or maps.shape != (len(inputs), 1, *spatial)):
+        raise InvalidAttribution(
+            f"the explainer returned shape {tuple(attributions.shape)} for inputs of shape "
+            f"{tuple(inputs.shape)}, expected {_accepted(inputs)}",
+            problem="shape",
+        )
+    bad = ~torch.isfinite(maps).flatten(1).all(1)
+    if bad.any():
+        where = bad.nonzero().flatten().tolist()
+        raise InvalidAttribution(
+            f"the map holds NaN or infinite values for {len(where)} of {len(maps)} images "
+            f"(first: position {where[0]} of the batch)",
+            problem="finite",
+        )
+    return maps
+
+
+def _accepted(inputs: Tensor) -> str:
+    shape, spatial = tuple(inputs.shape), tuple(inputs.shape[2:])
+    if not spatial:
+        return f"{shape}"
+    return f"{shape}, {(len(inputs), 1, *spatial)} or {(len(inputs), *spatial)}"

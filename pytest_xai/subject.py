@@ -1,0 +1,266 @@
+"""What explanations are about: a model, inputs and what belongs to them, validated once."""
+
+import copy
+import math
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor, nn
+
+from pytest_xai.errors import InvalidArgument
+
+__all__ = ["Subject", "evaluating"]
+
+
+class Subject:
+    """A model with the inputs whose explanations are checked.
+
+    Args:
+        model: maps (N, *shape) to logits (N, classes). A model with one output per input, (N,) or
+            (N, 1), is read as a binary classifier's logit: target 0, predicted positive above 0.
+        inputs: floating (N, *shape), N >= 1, finite. Taken as a sample of the data: checks look
+            at them in a random order that the run's seed fixes.
+        targets: the class explained per input, integers (N,) or one integer for all; None: the
+            predicted class.
+        baseline: the reference input x' of completeness-type explainers, broadcastable to
+            the inputs; None: zeros.
+        bounds: smallest and largest value an input may take, (low, high); None: adversarial
+            checks use the range of the inputs.
+        masks: ground truth, true where the object is, (N, *spatial) or the inputs' shape.
+        name: what reports call it; None: the model's class name.
+        device: where it all runs; None: where the inputs are.
+
+    Raises:
+        InvalidArgument: names the argument, what came and what was expected.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        inputs: Tensor,
+        targets: Tensor | Sequence[int] | int | None = None,
+        baseline: Tensor | float | None = None,
+        bounds: tuple[float, float] | None = None,
+        masks: Tensor | None = None,
+        name: str | None = None,
+        device: str | torch.device | None = None,
+    ) -> None:
+        _require_model(model)
+        _require_inputs(inputs)
+        self.device = inputs.device if device is None else _device(device)
+        self.inputs = inputs.detach().to(self.device)
+        self.bounds = _bounds(bounds, self.inputs)
+        self.name = _name(name, model)
+        model = model.to(self.device)
+        outputs = _outputs(model, self.inputs[:1])
+        self.model: nn.Module = SingleOutput(model) if outputs.ndim == 1 else model
+        self.classes: int = 1 if outputs.ndim == 1 else outputs.shape[1]
+        self.baseline = _baseline(baseline, self.inputs)
+        self.masks = _masks(masks, self.inputs)
+        self.predicted = targets is None
+        self.targets = (
+            self._predictions()
+            if targets is None
+            else _targets(targets, len(self.inputs), self.classes).to(self.device)
+        )
+
+    def __len__(self) -> int:
+        return len(self.inputs)
+
+    def __repr__(self) -> str:
+        return (
+            f"Subject({self.name!r}, inputs {tuple(self.inputs.shape)}, {self.classes} classes, "
+            f"{self.inputs.dtype}, {self.device})"
+        )
+
+    def double(self) -> "Subject":
+        """A copy in float64 with a deep copy of the model; the targets stay as they are.
+
+        Raises:
+            Exception: whatever the model's deep copy raises.
+        """
+        twin = copy.copy(self)
+        twin.model = copy.deepcopy(self.model).double()
+        twin.inputs = self.inputs.double()
+        twin.baseline = self.baseline.double()
+        return twin
+
+    def _predictions(self) -> Tensor:
+        if self.classes == 1:
+            return torch.zeros(len(self), dtype=torch.long, device=self.device)
+        chunks = [_outputs(self.model, chunk) for chunk in self.inputs.split(32)]
+        return torch.cat(chunks).argmax(1)
+
+
+class SingleOutput(nn.Module):
+    """A model of scalar outputs (N,) seen as one of a single column (N, 1)."""
+
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        outputs: Tensor = self.model(inputs)
+        return outputs.unsqueeze(1)
+
+    def get_submodule(self, target: str) -> nn.Module:
+        """Find a layer under the name that it has in the user's own model."""
+        return self.model.get_submodule(target)
+
+
+@contextmanager
+def evaluating(model: nn.Module) -> Iterator[None]:
+    """Hold all modules in evaluation mode, then give each its own mode back."""
+    training = [module for module in model.modules() if module.training]
+    model.eval()
+    try:
+        yield
+    finally:
+        for module in training:
+            module.training = True
+
+
+def _require_model(model: object) -> None:
+    if not isinstance(model, nn.Module):
+        raise InvalidArgument.of("model", got=type(model).__name__, expected="a torch.nn.Module")
+
+
+def _require_inputs(inputs: object) -> None:
+    expected = "a floating tensor (N, *shape) with N >= 1 and finite values"
+    if not isinstance(inputs, Tensor):
+        raise InvalidArgument.of("inputs", got=type(inputs).__name__, expected=expected)
+    if not inputs.is_floating_point():
+        raise InvalidArgument.of("inputs", got=f"dtype {inputs.dtype}", expected=expected)
+    if inputs.ndim < 2 or inputs.numel() == 0:
+        raise InvalidArgument.of("inputs", got=f"shape {tuple(inputs.shape)}", expected=expected)
+    bad = (~torch.isfinite(inputs)).flatten(1).any(1).nonzero().flatten().tolist()
+    if bad:
+        raise InvalidArgument.of(
+            "inputs", got=f"NaN or infinite values in image {bad[0]}", expected=expected
+        )
+
+
+def _device(device: str | torch.device) -> torch.device:
+    try:
+        found = torch.device(device)
+        torch.empty(0, device=found)
+    except (RuntimeError, AssertionError) as error:
+        raise InvalidArgument.of(
+            "device", got=repr(device), expected=f"a device of this machine ({error})"
+        ) from error
+    return found
+
+
+def _name(name: object, model: nn.Module) -> str:
+    if name is None:
+        return type(model).__name__
+    if not isinstance(name, str) or not name:
+        raise InvalidArgument.of("name", got=repr(name), expected="a non-empty string")
+    return name
+
+
+def _bounds(bounds: object, inputs: Tensor) -> tuple[float, float] | None:
+    if bounds is None:
+        return None
+    expected = "(low, high), two finite numbers with low < high"
+    try:
+        low, high = (float(value) for value in bounds)  # type: ignore[attr-defined]  # user input
+    except (TypeError, ValueError) as error:
+        raise InvalidArgument.of("bounds", got=repr(bounds), expected=expected) from error
+    if not (math.isfinite(low) and math.isfinite(high) and low < high):
+        raise InvalidArgument.of("bounds", got=repr(bounds), expected=expected)
+    least, most = float(inputs.min()), float(inputs.max())
+    if least < low or most > high:
+        raise InvalidArgument.of(
+            "bounds",
+            got=f"({low:g}, {high:g}) with inputs from {least:g} to {most:g}",
+            expected="bounds that hold all inputs",
+        )
+    return low, high
+
+
+def _outputs(model: nn.Module, inputs: Tensor) -> Tensor:
+    expected = "outputs (N, classes), or (N,) or (N, 1) for a single logit"
+    try:
+        with torch.no_grad(), evaluating(model):
+            outputs = model(inputs)
+    except Exception as error:
+        raise InvalidArgument.of(
+            "model",
+            got=f"{type(error).__name__} on inputs of shape {tuple(inputs.shape)}: {error}",
+            expected=expected,
+        ) from error
+    if not isinstance(outputs, Tensor):
+        raise InvalidArgument.of("model", got=f"{type(outputs).__name__}", expected=expected)
+    if outputs.ndim not in (1, 2) or len(outputs) != len(inputs) or outputs.numel() == 0:
+        raise InvalidArgument.of(
+            "model",
+            got=f"outputs of shape {tuple(outputs.shape)} for {len(inputs)} inputs",
+            expected=expected,
+        )
+    if not outputs.is_floating_point():
+        raise InvalidArgument.of("model", got=f"outputs of {outputs.dtype}", expected=expected)
+    return outputs
+
+
+def _baseline(baseline: Tensor | float | None, inputs: Tensor) -> Tensor:
+    shape = tuple(inputs.shape)
+    if baseline is None:
+        return inputs.new_zeros((1, *shape[1:]))
+    expected = f"a finite number or tensor that broadcasts to {shape} or {shape[1:]}"
+    try:
+        tensor = torch.as_tensor(baseline, device=inputs.device).detach().to(inputs.dtype)
+        rows = shape[0] if tensor.ndim == len(shape) and tensor.shape[0] != 1 else 1
+        tensor = tensor.expand(rows, *shape[1:])
+    except (RuntimeError, TypeError, ValueError) as error:
+        got = f"shape {tuple(baseline.shape)}" if isinstance(baseline, Tensor) else repr(baseline)
+        raise InvalidArgument.of("baseline", got=got, expected=expected) from error
+    if rows not in (1, shape[0]):
+        raise InvalidArgument.of("baseline", got=f"shape {tuple(tensor.shape)}", expected=expected)
+    if not torch.isfinite(tensor).all():
+        raise InvalidArgument.of("baseline", got="NaN or infinite values", expected=expected)
+    return tensor
+
+
+def _masks(masks: object, inputs: Tensor) -> Tensor | None:
+    if masks is None:
+        return None
+    shape = tuple(inputs.shape)
+    spatial = (shape[0], *shape[2:]) if len(shape) > 2 else shape
+    expected = f"a boolean or 0/1 tensor of shape {spatial} or one that broadcasts to {shape}"
+    if not isinstance(masks, Tensor):
+        raise InvalidArgument.of("masks", got=type(masks).__name__, expected=expected)
+    tensor = masks.to(inputs.device)
+    if tuple(tensor.shape) == spatial and len(shape) > 2:
+        tensor = tensor.unsqueeze(1)
+    try:
+        tensor = tensor.expand(shape)
+    except RuntimeError as error:
+        raise InvalidArgument.of(
+            "masks", got=f"shape {tuple(masks.shape)}", expected=expected
+        ) from error
+    if not ((tensor == 0) | (tensor == 1)).all():
+        raise InvalidArgument.of("masks", got="values other than 0 and 1", expected=expected)
+    return tensor.bool()
+
+
+def _targets(targets: Tensor | Sequence[int] | int, count: int, classes: int) -> Tensor:
+    expected = f"{count} class indices from 0 to {classes - 1}, or one for all"
+    try:
+        tensor = torch.as_tensor(targets).detach()
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise InvalidArgument.of("targets", got=repr(targets), expected=expected) from error
+    if tensor.is_floating_point() or tensor.is_complex() or tensor.dtype == torch.bool:
+        raise InvalidArgument.of("targets", got=f"dtype {tensor.dtype}", expected=expected)
+    if tensor.ndim == 0:
+        tensor = tensor.expand(count)
+    if tensor.shape != (count,):
+        raise InvalidArgument.of("targets", got=f"shape {tuple(tensor.shape)}", expected=expected)
+    if tensor.min() < 0 or tensor.max() >= classes:
+        raise InvalidArgument.of(
+            "targets",
+            got=f"values from {int(tensor.min())} to {int(tensor.max())}",
+            expected=expected,
+        )
+    return tensor.long()
