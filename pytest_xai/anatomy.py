@@ -1,0 +1,122 @@
+"""What a model is made of: its layers in the order of execution, its size, its constants."""
+
+import math
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+__all__ = ["bias_absorption", "layers", "rounding"]
+
+_BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
+
+
+def layers(model: nn.Module, inputs: Tensor) -> list[str]:
+    """Names of the modules that own parameters or buffers, in the order of execution.
+
+    A module counts where it first runs; modules that no call of their own reaches (their
+    parameters may be used by others) come first, as if nearest to the input. One forward pass.
+
+    Args:
+        model: the model, in evaluation mode.
+        inputs: (N, *shape), one image is enough.
+    """
+    owners = {
+        module: name
+        for name, module in model.named_modules()
+        if any(True for _ in module.parameters(recurse=False))
+        or any(value.is_floating_point() for value in module.buffers(recurse=False))
+    }
+    executed: list[str] = []
+
+    def note(module: nn.Module, _: object) -> None:
+        if owners[module] not in executed:
+            executed.append(owners[module])
+
+    handles = [module.register_forward_pre_hook(note) for module in owners]
+    try:
+        with torch.no_grad():
+            model(inputs)
+    finally:
+        for handle in handles:
+            handle.remove()
+    return [name for name in owners.values() if name not in executed] + executed
+
+
+def rounding(model: nn.Module, dtype: torch.dtype) -> float:
+    """Relative size of rounding in a sum over the model: 8 eps sqrt(L n).
+
+    L is the number of weight tensors, n the largest fan-in: rounding errors of independent sign
+    add up like the square root of their number (Higham 2002, section 2.8); 8 is a margin.
+    """
+    weights = [p for p in model.parameters() if p.ndim >= 2]
+    fan_in = max((weight[0].numel() for weight in weights), default=1)
+    return 8 * torch.finfo(dtype).eps * math.sqrt(max(len(weights), 1) * fan_in)
+
+
+def bias_absorption(model: nn.Module, inputs: Tensor, targets: Tensor) -> Tensor:
+    """How much of the output the layers' constants make: sum of b_k df/dz_k, (N,).
+
+    For LRP-0 on a ReLU network this is exactly f(x) minus the sum of the relevances (Bach et al.
+    2015, equation 56 solved for the bias terms). Counted: the `bias` of every module that runs
+    as a module, and the whole offset of batch normalisation with running statistics.
+
+    Args:
+        model: the model, in evaluation mode.
+        inputs: (N, *shape).
+        targets: LongTensor (N,).
+    """
+    seen: list[tuple[Tensor, Tensor]] = []
+    with _recorded(model, seen), torch.enable_grad():
+        scores = model(inputs.detach().requires_grad_()).gather(1, targets[:, None]).sum()
+        grads = torch.autograd.grad(scores, [z for z, _ in seen], allow_unused=True) if seen else []
+    total = torch.zeros(len(inputs), dtype=inputs.dtype, device=inputs.device)
+    for (_, offset), grad in zip(seen, grads, strict=True):
+        if grad is not None:
+            total += (grad * offset).flatten(1).sum(1)
+    return total
+
+
+@contextmanager
+def _recorded(model: nn.Module, seen: list[tuple[Tensor, Tensor]]) -> Iterator[None]:
+    """Collect (output, its constant part) of every module with a constant part."""
+
+    def note(module: nn.Module, _: object, output: Any) -> Tensor | None:
+        offset = _offset(module)
+        if offset is None or not isinstance(output, Tensor) or not output.requires_grad:
+            return None
+        # An in-place ReLU behind the module would overwrite what the gradient is taken for.
+        kept: Tensor = output.clone()
+        seen.append((kept, _along_channels(module, offset, kept)))
+        return kept
+
+    handles = [module.register_forward_hook(note) for module in model.modules()]
+    try:
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+def _offset(module: nn.Module) -> Tensor | None:
+    """What a module adds to its output whatever its input is, one value per channel."""
+    own = getattr(module, "bias", None)
+    bias = own.detach() if isinstance(own, Tensor) else None
+    if isinstance(module, _BATCH_NORMS) and module.running_mean is not None:
+        assert module.running_var is not None  # the two come together
+        scale = (module.running_var + module.eps).rsqrt()
+        if module.weight is not None:
+            scale = scale * module.weight.detach()
+        shift: Tensor = scale * module.running_mean
+        return -shift if bias is None else bias - shift
+    return bias
+
+
+def _along_channels(module: nn.Module, offset: Tensor, output: Tensor) -> Tensor:
+    """The constant in a shape that broadcasts: convolutions and batch norms have channels first."""
+    channels_first = isinstance(module, _BATCH_NORMS) or "Conv" in type(module).__name__
+    if channels_first and output.ndim > 2:
+        return offset.reshape(1, -1, *[1] * (output.ndim - 2))
+    return offset

@@ -1,0 +1,352 @@
+"""The workbench of one subject: runs the model and the explainer, counts, remembers, contains."""
+
+import copy
+from collections.abc import Callable, Hashable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from pytest_xai import anatomy
+from pytest_xai.calls import Call, call
+from pytest_xai.containment import Guard
+from pytest_xai.counting import Counter
+from pytest_xai.errors import NotApplicable
+from pytest_xai.guests import called, in_batches
+from pytest_xai.protocol import NamedExplainer, normalise
+from pytest_xai.seeds import derive_seed, generator, seeded
+from pytest_xai.subject import Subject
+
+__all__ = ["ROUND", "Bench"]
+
+# Largest round of images; a chunk divides it, so that chunks are the same whoever asks.
+ROUND = 32
+# Input elements per chunk: 16 images of 3 x 224 x 224, whose activations stay below 2 GiB in
+# the networks of torchvision.
+_ELEMENTS = 16 * 3 * 224 * 224
+
+
+@dataclass(slots=True)
+class _Shared:
+    """What all views of one bench have in common."""
+
+    guard: Guard
+    counter: Counter
+    artefacts: dict[Hashable, Any] = field(default_factory=dict)
+    twin: "Bench | None" = None
+
+
+class Bench:
+    """Runs the model and explainers on one subject, or on some of its images.
+
+    Images are looked at in a random order that the seed fixes. A bench made by `view` holds a
+    stretch of that order: all its tensors are of those images only.
+
+    Args:
+        subject: what explanations are about. Its model is in evaluation mode until `close`.
+        seed: of the run.
+
+    Attributes:
+        subject: as given.
+        seed: as given.
+        images: indices of this bench's images in the subject, in order.
+    """
+
+    def __init__(self, subject: Subject, *, seed: int = 0) -> None:
+        self.subject = subject
+        self.seed = seed
+        order = torch.randperm(len(subject), generator=generator(seed, subject.name, "order"))
+        self.images: list[int] = order.tolist()
+        self._start = 0
+        self._training = [module for module in subject.model.modules() if module.training]
+        subject.model.eval()
+        counter = Counter()
+        self._stop_counting = counter.watch(subject.model)
+        self._shared = _Shared(guard=Guard(subject.model), counter=counter)
+        self._learn_own_effects()
+
+    # -- images ---------------------------------------------------------------------------------
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def view(self, start: int, stop: int) -> "Bench":
+        """This bench on the images from ``start`` to ``stop`` of its order."""
+        part = copy.copy(self)
+        part.images = self.images[start:stop]
+        part._start = self._start + start
+        return part
+
+    def chunks(self) -> Iterator["Bench"]:
+        """Views of at most one batch each, the same wherever the round begins."""
+        size = self.batch_size
+        for start in range(0, len(self), size):
+            yield self.view(start, min(start + size, len(self)))
+
+    @property
+    def batch_size(self) -> int:
+        """Images per batch: a power of two up to 32 that follows from the shape alone."""
+        elements = self.subject.inputs[0].numel()
+        size = ROUND
+        while size > 1 and size * elements > _ELEMENTS:
+            size //= 2
+        return size
+
+    @property
+    def inputs(self) -> Tensor:
+        """(n, *shape)."""
+        return self.subject.inputs[self.images]
+
+    @property
+    def targets(self) -> Tensor:
+        """LongTensor (n,)."""
+        return self.subject.targets[self.images]
+
+    @property
+    def baseline(self) -> Tensor:
+        """The reference inputs, (n, *shape)."""
+        baseline = self.subject.baseline
+        return baseline.expand_as(self.inputs) if len(baseline) == 1 else baseline[self.images]
+
+    @property
+    def bounds(self) -> tuple[float, float]:
+        """The subject's bounds, or the range of its inputs where it has none."""
+        if self.subject.bounds is not None:
+            return self.subject.bounds
+        return float(self.subject.inputs.min()), float(self.subject.inputs.max())
+
+    @property
+    def classes(self) -> int:
+        """Outputs of the model."""
+        return self.subject.classes
+
+    # -- randomness -----------------------------------------------------------------------------
+
+    def generator(self, *parts: object) -> torch.Generator:
+        """A generator for these images, of the run's seed, the subject and ``parts``."""
+        return generator(self.seed, self.subject.name, *parts, self._start)
+
+    def derive_seed(self, *parts: object) -> int:
+        """A seed of the run's seed, the subject and ``parts``."""
+        return derive_seed(self.seed, self.subject.name, *parts)
+
+    # -- the model ------------------------------------------------------------------------------
+
+    @property
+    def counter(self) -> Counter:
+        """What was spent so far, by all views together."""
+        return self._shared.counter
+
+    @property
+    def guard(self) -> Guard:
+        """Contains guests of the subject's model."""
+        return self._shared.guard
+
+    def logits(self, inputs: Tensor | None = None) -> Tensor:
+        """Outputs of the model, (n, classes); None: of the bench's own images, and then shared."""
+        if inputs is None:
+            return self.share("logits", lambda chunk: chunk.logits(chunk.inputs))
+        with torch.no_grad():
+            return self.batched(self.subject.model, inputs)
+
+    def scores(self, inputs: Tensor | None = None, targets: Tensor | None = None) -> Tensor:
+        """The output that is explained, (n,)."""
+        targets = self.targets if targets is None else targets
+        return self.logits(inputs).gather(1, targets[:, None]).squeeze(1)
+
+    def predictions(self, inputs: Tensor | None = None) -> Tensor:
+        """The predicted class, LongTensor (n,); for a single output 1 above zero, else 0."""
+        logits = self.logits(inputs)
+        return (logits[:, 0] > 0).long() if self.classes == 1 else logits.argmax(1)
+
+    def baseline_scores(self) -> Tensor:
+        """The explained output at the baseline, (n,)."""
+        if len(self.subject.baseline) > 1:
+            return self.share("baseline scores", lambda chunk: chunk.scores(chunk.baseline))
+        key = ("baseline logits",)
+        if key not in self._shared.artefacts:
+            self._shared.artefacts[key] = self.logits(self.subject.baseline)
+        logits: Tensor = self._shared.artefacts[key]
+        return logits[0, self.targets]
+
+    def gradients(self, inputs: Tensor, targets: Tensor) -> Tensor:
+        """Gradient of the explained output with respect to the inputs, (n, *shape)."""
+
+        def gradient(batch: Tensor, classes: Tensor) -> Tensor:
+            batch = batch.detach().requires_grad_()
+            scores = self.subject.model(batch).gather(1, classes[:, None]).sum()
+            return torch.autograd.grad(scores, batch)[0]
+
+        with torch.enable_grad():
+            return self.batched(gradient, inputs, targets)
+
+    @property
+    def rounding(self) -> float:
+        """Relative size of rounding in sums over this model, in the inputs' dtype."""
+        key = ("rounding",)
+        if key not in self._shared.artefacts:
+            model, dtype = self.subject.model, self.subject.inputs.dtype
+            self._shared.artefacts[key] = anatomy.rounding(model, dtype)
+        share: float = self._shared.artefacts[key]
+        return share
+
+    # -- explainers -----------------------------------------------------------------------------
+
+    def maps(self, explainer: NamedExplainer, targets: Tensor | None = None) -> Tensor:
+        """Maps of the bench's own images, (n, *shape) or (n, 1, *spatial); shared between checks.
+
+        Args:
+            explainer: whose maps.
+            targets: classes to explain; None: the bench's own.
+
+        Raises:
+            GuestError: the explainer or the model raised.
+            InvalidAttribution: what it returned is no map.
+        """
+        classes = None if targets is None else tuple(targets.tolist())
+        key = ("maps", explainer.name, id(explainer.call), classes)
+        # The identity is only unique while the callable lives: keep it.
+        self._shared.artefacts[("explainer", id(explainer.call))] = explainer.call
+
+        def explain(chunk: Bench) -> Tensor:
+            if targets is None:
+                return chunk.explain(explainer, chunk.inputs)
+            first = chunk._start - self._start
+            return chunk.explain(explainer, chunk.inputs, targets[first : first + len(chunk)])
+
+        return self.share(key, explain)
+
+    def explain(
+        self,
+        explainer: NamedExplainer,
+        inputs: Tensor,
+        targets: Tensor | None = None,
+        *,
+        baseline: Tensor | None = None,
+        draw: int = 0,
+        on: Guard | None = None,
+    ) -> Tensor:
+        """Maps of any inputs that stand for the bench's images, one by one.
+
+        Args:
+            explainer: whose maps.
+            inputs: (n, *shape).
+            targets: LongTensor (n,); None: the bench's own.
+            baseline: (n, *shape); None: the bench's own.
+            draw: number of the draw: the same draw has the same seed, whatever the model.
+            on: guards another model than the subject's.
+
+        Returns:
+            (n, *shape) or (n, 1, *spatial).
+
+        Raises:
+            GuestError: the explainer or the model raised.
+            InvalidAttribution: what it returned is no map.
+        """
+        targets = self.targets if targets is None else targets
+        baseline = self.baseline if baseline is None else baseline
+        offset = 0
+
+        def one_batch(batch: Tensor, classes: Tensor, reference: Tensor) -> Tensor:
+            nonlocal offset
+            seed = self.derive_seed(explainer.name, "draw", draw, self._start + offset)
+            made = self.call(explainer, batch, classes, baseline=reference, seed=seed, on=on)
+            offset += len(batch)
+            return normalise(made.output, batch)
+
+        return self.batched(one_batch, inputs, targets, baseline)
+
+    def call(
+        self,
+        explainer: NamedExplainer,
+        inputs: Tensor,
+        targets: Tensor,
+        *,
+        baseline: Tensor,
+        seed: int | None = None,
+        on: Guard | None = None,
+    ) -> Call:
+        """Call an explainer once, contained, on copies of the arguments.
+
+        Args:
+            explainer: whom to call.
+            inputs: (n, *shape).
+            targets: LongTensor (n,).
+            baseline: (n, *shape); passed on to explainers that need one.
+            seed: for the global generators; None: that of the first draw.
+            on: guards another model than the subject's.
+
+        Raises:
+            GuestError: it raised; its traceback is kept.
+        """
+        if seed is None:
+            seed = self.derive_seed(explainer.name, "draw", 0, self._start)
+        guard = self.guard if on is None else on
+        made = call(guard, explainer, inputs, targets, baseline=baseline, seed=seed)
+        self.counter.explained(len(inputs))
+        return made
+
+    # -- sharing and batches --------------------------------------------------------------------
+
+    def share(self, key: Hashable, make: Callable[["Bench"], Tensor]) -> Tensor:
+        """A tensor of the bench's images, made chunk by chunk and remembered for other checks.
+
+        Args:
+            key: names it; whatever it depends on besides the images is part of the key.
+            make: maps a view of one chunk to (n, ...).
+        """
+        parts = []
+        for chunk in self.chunks():
+            place = ("chunk", key, chunk._start, len(chunk))
+            if place not in self._shared.artefacts:
+                self._shared.artefacts[place] = make(chunk)
+            parts.append(self._shared.artefacts[place])
+        return torch.cat(parts)
+
+    def batched(self, function: Callable[..., Tensor], *tensors: Tensor) -> Tensor:
+        """Apply a function of (n, ...) tensors in batches; halves them when memory runs out.
+
+        Raises:
+            GuestError: the model raised, or memory does not even hold one image.
+        """
+        return in_batches(function, tensors, self.batch_size)
+
+    def double(self) -> "Bench":
+        """This bench on float64 copies of the model and the inputs, for arbitration.
+
+        Raises:
+            NotApplicable: the model has no float64 copy, and why.
+        """
+        if self._shared.twin is None:
+            try:
+                subject = self.subject.double()
+            except Exception as error:
+                raise NotApplicable(f"no float64 copy of the model: {error}") from error
+            twin = copy.copy(self)
+            twin.subject = subject
+            # The copied model counts through the copied hook, into the same counter.
+            twin._shared = _Shared(guard=Guard(subject.model), counter=self.counter)
+            self._shared.twin = twin
+        twin = copy.copy(self._shared.twin)
+        twin.images, twin._start = self.images, self._start
+        return twin
+
+    def close(self) -> None:
+        """Give the model back as it was."""
+        self._stop_counting()
+        for module in self._training:
+            module.training = True
+
+    # -- inside ---------------------------------------------------------------------------------
+
+    def _learn_own_effects(self) -> None:
+        """Whatever the bare model changes in itself is not the explainers' doing."""
+        before = self.counter.spent
+        inputs = self.subject.inputs[:1].clone().requires_grad_()
+        with self.guard.watch() as effects, seeded(0):
+            outputs = called("the model", lambda: self.subject.model(inputs))
+            if outputs.requires_grad:
+                torch.autograd.grad(outputs.sum(), inputs, allow_unused=True)
+        self.guard.learn([e for e in effects if e.kind in {"attribute", "buffer"}])
+        self.counter.spent = before

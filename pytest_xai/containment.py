@@ -1,0 +1,301 @@
+"""What a guest changed, and putting it back.
+
+The model and the explainer are guests' code. A `Guard` knows how the model and the process were
+before a guest ran; afterwards it puts back whatever differs and says what it was.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.modules import module as module_globals
+
+__all__ = ["Guard", "SideEffect"]
+
+_HOOKS = (
+    "_forward_hooks",
+    "_forward_pre_hooks",
+    "_backward_hooks",
+    "_backward_pre_hooks",
+    "_state_dict_hooks",
+    "_state_dict_pre_hooks",
+    "_load_state_dict_pre_hooks",
+    "_load_state_dict_post_hooks",
+    "_forward_hooks_with_kwargs",
+    "_forward_pre_hooks_with_kwargs",
+    "_forward_hooks_always_called",
+)
+_GLOBAL_HOOKS = (
+    "_global_forward_hooks",
+    "_global_forward_pre_hooks",
+    "_global_backward_hooks",
+    "_global_backward_pre_hooks",
+    "_global_forward_hooks_always_called",
+    "_global_module_registration_hooks",
+    "_global_parameter_registration_hooks",
+    "_global_buffer_registration_hooks",
+)
+# Registering a backward hook sets it, removing the hook does not unset it: no explainer's fault.
+_QUIET = "_is_full_backward_hook"
+_TABLES = ("_parameters", "_buffers", "_modules")
+
+
+@dataclass(frozen=True, slots=True)
+class SideEffect:
+    """One thing that a guest changed.
+
+    Attributes:
+        kind: "training mode", "parameter", "buffer", "requires_grad", "grad", "hook",
+            "attribute", "submodule", "grad mode", "default dtype", "backend flag".
+        where: the module, parameter or setting.
+        detail: what happened to it.
+    """
+
+    kind: str
+    where: str
+    detail: str
+
+    def __str__(self) -> str:
+        return f"{self.kind} of {self.where}: {self.detail}"
+
+
+class Guard:
+    """Keeps a photograph of one model, to contain the guests that run on it.
+
+    The photograph is taken once and compared after every guest, since copying all weights before
+    each call would cost more than looking at them.
+    """
+
+    def __init__(self, model: nn.Module) -> None:
+        self.model = model
+        self._own: set[tuple[str, str]] = set()
+        self._photograph()
+
+    def refresh(self) -> None:
+        """Take the model as it is now for the state to keep: its owner changed it."""
+        known = {tensor.name: tensor for tensor in self._tensors}
+        for name, value in (*self.model.named_parameters(), *self.model.named_buffers()):
+            known[name].value.copy_(value.detach())
+
+    def learn(self, effects: list[SideEffect]) -> None:
+        """Take these effects for the model's own doing (a counter, a kept activation)."""
+        self._own |= {(effect.kind, effect.where) for effect in effects}
+
+    @contextmanager
+    def watch(self) -> Iterator[list[SideEffect]]:
+        """Run guests' code; put back what it changed, also when it raises.
+
+        Gradients are enabled inside. Random generators are not part of it: see `seeds.seeded`.
+
+        Yields:
+            A list that holds the side effects once the context is left.
+        """
+        process = _Process()
+        effects: list[SideEffect] = []
+        grad_mode = torch.is_grad_enabled()
+        torch.set_grad_enabled(True)
+        try:
+            yield effects
+        finally:
+            if not torch.is_grad_enabled():
+                effects.append(SideEffect("grad mode", "torch", "left disabled"))
+            torch.set_grad_enabled(grad_mode)
+            effects += process.restore()
+            effects += [
+                effect
+                for effect in self._restored()
+                if (effect.kind, effect.where) not in self._own
+            ]
+
+    def _restored(self) -> list[SideEffect]:
+        parts: list[_Module | _Tensor] = [*self._modules, *self._tensors]
+        return [effect for part in parts for effect in part.restore()]
+
+    def _photograph(self) -> None:
+        self._modules = [_Module(name, module) for name, module in self.model.named_modules()]
+        self._tensors = [
+            _Tensor("parameter", name, value) for name, value in self.model.named_parameters()
+        ] + [_Tensor("buffer", name, value) for name, value in self.model.named_buffers()]
+
+
+class _Process:
+    """Settings of the whole process that explainers have been seen to change."""
+
+    def __init__(self) -> None:
+        self.values = {setting: setting.read() for setting in _SETTINGS}
+        self.hooks = {name: dict(getattr(module_globals, name, {})) for name in _GLOBAL_HOOKS}
+
+    def restore(self) -> list[SideEffect]:
+        effects = []
+        for setting, value in self.values.items():
+            now = setting.read()
+            if now != value:
+                effects.append(SideEffect(setting.kind, setting.where, f"{value} became {now}"))
+                setting.write(value)
+        for name, before in self.hooks.items():
+            table = getattr(module_globals, name, None)
+            if table is not None and _put_back(table, before):
+                effects.append(SideEffect("hook", f"all modules ({name})", "added or removed"))
+        return effects
+
+
+@dataclass(frozen=True, slots=True)
+class _Setting:
+    kind: str
+    where: str
+    read: Callable[[], Any]
+    write: Callable[[Any], object]
+
+
+def _cudnn(name: str) -> _Setting:
+    backend = torch.backends.cudnn
+    return _Setting(
+        "backend flag",
+        f"cudnn.{name}",
+        lambda: getattr(backend, name),
+        lambda value: setattr(backend, name, value),
+    )
+
+
+def _deterministic() -> tuple[bool, bool]:
+    return (
+        torch.are_deterministic_algorithms_enabled(),
+        torch.is_deterministic_algorithms_warn_only_enabled(),
+    )
+
+
+_SETTINGS = (
+    _Setting("default dtype", "torch", torch.get_default_dtype, torch.set_default_dtype),
+    _Setting(
+        "backend flag",
+        "torch deterministic algorithms",
+        _deterministic,
+        lambda value: torch.use_deterministic_algorithms(value[0], warn_only=value[1]),
+    ),
+    _Setting(
+        "backend flag",
+        "autograd anomaly detection",
+        torch.is_anomaly_enabled,
+        torch.autograd.set_detect_anomaly,
+    ),
+    _cudnn("enabled"),
+    _cudnn("benchmark"),
+    _cudnn("deterministic"),
+)
+
+
+class _Module:
+    def __init__(self, name: str, module: nn.Module) -> None:
+        self.name = name or type(module).__name__
+        self.module = module
+        self.training = module.training
+        self.hooks = {table: dict(getattr(module, table)) for table in self._hook_tables()}
+        self.tables = {table: dict(getattr(module, table)) for table in _TABLES}
+        self.attributes = {
+            key: value
+            for key, value in vars(module).items()
+            if key not in {*_TABLES, *self.hooks, "training", _QUIET}
+        }
+
+    def _hook_tables(self) -> list[str]:
+        return [table for table in _HOOKS if table in vars(self.module)]
+
+    def restore(self) -> list[SideEffect]:
+        effects = []
+        if self.module.training != self.training:
+            now = "train" if self.module.training else "eval"
+            effects.append(SideEffect("training mode", self.name, f"left in {now} mode"))
+            self.module.training = self.training
+        hooked = [
+            name for name, old in self.hooks.items() if _put_back(vars(self.module)[name], old)
+        ]
+        if hooked:
+            kinds = ", ".join(name.removeprefix("_") for name in hooked)
+            effects.append(SideEffect("hook", self.name, f"{kinds} added or removed"))
+        for table, before in self.tables.items():
+            if _put_back(vars(self.module)[table], before):
+                what = {"_modules": "submodule"}.get(table, table.strip("_").removesuffix("s"))
+                effects.append(SideEffect(what, self.name, "replaced, added or removed"))
+        effects += self._restore_attributes()
+        return effects
+
+    def _restore_attributes(self) -> list[SideEffect]:
+        now = vars(self.module)
+        known = {*self.attributes, *_TABLES, *self.hooks, "training", _QUIET}
+        added = [key for key in now if key not in known]
+        changed = [
+            key for key, value in self.attributes.items() if key not in now or now[key] is not value
+        ]
+        for key in added:
+            del now[key]
+        for key in changed:
+            now[key] = self.attributes[key]
+        return [
+            *(SideEffect("attribute", f"{self.name}.{key}", "added") for key in added),
+            *(SideEffect("attribute", f"{self.name}.{key}", "changed") for key in changed),
+        ]
+
+
+class _Tensor:
+    """A parameter or buffer by value; `.data` edits leave no version trace, so values count."""
+
+    def __init__(self, kind: str, name: str, tensor: Tensor) -> None:
+        self.kind, self.name, self.tensor = kind, name, tensor
+        self.value = tensor.detach().clone()
+        self.requires_grad = tensor.requires_grad
+        self.grad = tensor.grad
+        self.grad_value = None if tensor.grad is None else tensor.grad.detach().clone()
+
+    def restore(self) -> list[SideEffect]:
+        effects = []
+        tensor = self.tensor
+        if tensor.requires_grad != self.requires_grad:
+            effects.append(SideEffect("requires_grad", self.name, f"left {tensor.requires_grad}"))
+            tensor.requires_grad_(self.requires_grad)
+        if not _same(tensor, self.value):
+            effects.append(SideEffect(self.kind, self.name, "its values changed"))
+            _write(tensor, self.value)
+        grad_changed = tensor.grad is not self.grad or (
+            self.grad is not None
+            and self.grad_value is not None
+            and not _same(self.grad, self.grad_value)
+        )
+        if grad_changed:
+            effects.append(SideEffect("grad", self.name, ".grad was written"))
+            if self.grad is not None and self.grad_value is not None:
+                _write(self.grad, self.grad_value)
+            tensor.grad = self.grad
+        return effects
+
+
+def _write(tensor: Tensor, value: Tensor) -> None:
+    if _alike(tensor, value):
+        tensor.data.copy_(value)
+    else:
+        tensor.data = value.clone()
+
+
+def _alike(a: Tensor, b: Tensor) -> bool:
+    return a.shape == b.shape and a.dtype == b.dtype and a.device == b.device
+
+
+def _same(now: Tensor, before: Tensor) -> bool:
+    now = now.detach()
+    if not _alike(now, before):
+        return False
+    if torch.equal(now, before):
+        return True
+    # NaN differs from itself: only values that were NaN before may be NaN now.
+    return now.is_floating_point() and torch.allclose(now, before, rtol=0, atol=0, equal_nan=True)
+
+
+def _put_back(table: dict[Any, Any], before: Mapping[Any, Any]) -> bool:
+    """Give a table its entries back, in their order; whether that was needed."""
+    same = list(table) == list(before) and all(table[key] is before[key] for key in before)
+    if not same:
+        table.clear()
+        table.update(before)
+    return not same
