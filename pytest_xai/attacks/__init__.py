@@ -1,0 +1,1 @@
+"""Adversarial inputs: foolbox's attacks behind one door, and what of their results counts."""

@@ -1,0 +1,1 @@
+"""Maps before and after an attack on the prediction, against noise of the same size."""

@@ -1,0 +1,1 @@
+"""Properties that follow from a method's definition, held by those that claim them."""

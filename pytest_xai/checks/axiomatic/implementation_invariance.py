@@ -1,0 +1,58 @@
+"""Two networks that compute the same function have the same maps."""
+
+import torch
+
+from pytest_xai.bench import ROUND, Bench
+from pytest_xai.containment import Guard
+from pytest_xai.errors import NotApplicable
+from pytest_xai.measures import relative_difference
+from pytest_xai.perturbations.networks import equal_function
+from pytest_xai.protocol import NamedExplainer
+from pytest_xai.registry import Cost, check
+from pytest_xai.verdict import Finding
+
+
+@check(
+    family="axiomatic",
+    question="Does the map depend on the function alone, not on how the network writes it?",
+    claim="Folding a batch norm, splitting a layer, or writing a ReLU as a product leaves the map.",
+    source="sundararajan2017",
+    scope="claimed",
+    limit_source="Rounding of a sum over the model, relative to the map's largest value: "
+    "8 eps sqrt(layers x fan-in); a failure in float32 is decided in float64.",
+    cost=Cost(forward=2, explainer_calls=2),
+    max_images=ROUND,
+    arbitrated=True,
+)
+def implementation_invariance(bench: Bench, explainer: NamedExplainer) -> Finding:
+    """Value per image: the largest difference of the two maps over the largest value."""
+    model = bench.subject.model
+    with bench.guard.watch():
+        twin, rewritten = equal_function(model, bench.inputs[:1])
+    if not rewritten:
+        raise NotApplicable(
+            "no ReLU module, linear layer or batch norm behind a convolution to write differently"
+        )
+    with torch.no_grad():
+        outputs = bench.batched(twin, bench.inputs)
+    expected = bench.logits()
+    scale = float(expected.abs().max())
+    if float((outputs - expected).abs().max()) > 100 * bench.rounding * scale:
+        raise NotApplicable("the rewritten network does not compute the same function")
+    maps = bench.explain(explainer, bench.inputs)
+    theirs = bench.explain(explainer, bench.inputs, on=Guard(twin))
+    difference = relative_difference(theirs, maps)
+    return Finding(
+        values=difference,
+        limits=bench.rounding,
+        left_out={"zero maps": int(difference.isnan().sum())},
+        notes=(f"Rewritten: {_summary(rewritten)}.",),
+        tensors={"input": bench.inputs, "map": maps, "map of the equal network": theirs},
+        cause="The map follows the graph, not the function: it is a rule on modules (guided "
+        "backpropagation, deconvolution, LRP, DeepLIFT), or it looks for modules by type.",
+    )
+
+
+def _summary(rewritten: list[str]) -> str:
+    shown = "; ".join(rewritten[:3])
+    return shown if len(rewritten) <= 3 else f"{shown}; and {len(rewritten) - 3} more"

@@ -1,0 +1,54 @@
+"""The map of a sum of outputs is the sum of their maps."""
+
+import torch
+from torch import Tensor
+
+from pytest_xai.bench import ROUND, Bench
+from pytest_xai.containment import Guard
+from pytest_xai.perturbations.networks import mixed
+from pytest_xai.protocol import NamedExplainer
+from pytest_xai.registry import Cost, check
+from pytest_xai.verdict import Finding
+
+_OWN, _OTHER = 2.0, -0.5
+
+
+@check(
+    family="axiomatic",
+    question="Is the map of a weighted sum of two outputs the weighted sum of their maps?",
+    claim="R(a f_c + b f_d) = a R(f_c) + b R(f_d).",
+    source="sundararajan2017",
+    scope="claimed",
+    limit_source="Rounding of a sum over the model, relative to the largest of the added values: "
+    "8 eps sqrt(layers x fan-in).",
+    cost=Cost(explainer_calls=3),
+    max_images=ROUND,
+    arbitrated=True,
+)
+def linearity(bench: Bench, explainer: NamedExplainer) -> Finding:
+    """Value per image: the largest difference of the two sides over the largest value added.
+
+    The two outputs are the image's target c and the next class d, with a = 2 and b = -1/2; a
+    linear layer behind the model mixes them, so all rules for linear layers keep the axiom. A model
+    with a single output is scaled by 3/2.
+    """
+    network = mixed(bench.subject.model, outputs=bench.classes, own=_OWN, other=_OTHER)
+    together = bench.explain(explainer, bench.inputs, on=Guard(network)).double()
+    own = bench.explain(explainer, bench.inputs).double()
+    following = (bench.targets + 1) % bench.classes
+    other = bench.explain(explainer, bench.inputs, following).double()
+    apart = _OWN * own + _OTHER * other
+    added = torch.maximum(_largest(_OWN * own), _largest(_OTHER * other))
+    difference = _largest(together - apart)
+    return Finding(
+        values=torch.where(added > 0, difference / added, torch.nan),
+        limits=bench.rounding,
+        facts={"largest difference": difference, "largest value added": added},
+        left_out={"zero maps": int((added == 0).sum())},
+        cause="Something between output and map is not linear: an absolute value, a rectified "
+        "signal or map, a normalisation, or a probability in place of the logit.",
+    )
+
+
+def _largest(maps: Tensor) -> Tensor:
+    return maps.abs().flatten(1).amax(1)

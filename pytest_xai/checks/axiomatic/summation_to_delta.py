@@ -1,0 +1,113 @@
+"""The attributions add up to what the input makes of the output: sum R = f(x) - f(x')."""
+
+import math
+
+import torch
+from torch import Tensor
+
+from pytest_xai.bench import ROUND, Bench
+from pytest_xai.protocol import NamedExplainer
+from pytest_xai.registry import Cost, check
+from pytest_xai.verdict import Finding
+
+# Evaluations of the gradient per image from which an explainer is taken to integrate it along a
+# path: rules of back-propagation make one or two.
+_PATH = 4
+
+
+@check(
+    family="axiomatic",
+    question="Do the attributions add up to the difference of the outputs?",
+    claim="The sum of the attributions is f(x) - f(x'), x' the subject's baseline.",
+    source="sundararajan2017",
+    scope="claimed",
+    limit_source="Rounding of the summed terms, 8 eps sqrt(layers x fan-in) (sum|R| + |f(x)| + "
+    "|f(x')|); for path methods also three times the quadrature bound pi/2 TV/n.",
+    cost=Cost(forward=2, explainer_calls=1),
+    max_images=ROUND,
+    arbitrated=True,
+)
+def summation_to_delta(bench: Bench, explainer: NamedExplainer) -> Finding:
+    """Value per image: the gap |sum R - (f(x) - f(x'))|."""
+    before = bench.counter.spent
+    maps = bench.explain(explainer, bench.inputs)
+    steps = (bench.counter.spent - before).backward // len(bench)
+    total = maps.double().flatten(1).sum(1)
+    output, reference = bench.scores().double(), bench.baseline_scores().double()
+    gap = (total - (output - reference)).abs()
+    size = maps.double().abs().flatten(1).sum(1) + output.abs() + reference.abs()
+    tolerance = bench.rounding * size
+    notes: tuple[str, ...] = ()
+    if _integrates(explainer, steps) and (gap > tolerance).any():
+        tolerance = tolerance + _quadrature(bench, steps)
+        notes = (f"The tolerance holds the error of an integral by {steps} gradients.",)
+    broken = bool((gap > tolerance).any())
+    zeros = bench.scores(torch.zeros_like(bench.inputs)).double() if broken else None
+    return Finding(
+        values=gap,
+        limits=tolerance,
+        facts={
+            "sum": total,
+            "f(x)": output,
+            "f(x')": reference,
+            "gap": gap,
+            "tolerance": tolerance,
+        },
+        tensors={"input": bench.inputs, "map": maps},
+        notes=notes,
+        cause=_cause(total, output, reference, zeros, tolerance),
+    )
+
+
+def _integrates(explainer: NamedExplainer, steps: int) -> bool:
+    method = explainer.traits.method
+    return steps >= _PATH and method in (None, "integrated_gradients")
+
+
+def _quadrature(bench: Bench, steps: int) -> Tensor:
+    """Largest error of a right integral of n gradients, (n,).
+
+    The gap of a quadrature rule is at most its constant times TV(g)/n, g(a) the derivative of f
+    along the path; pi/2 is the largest constant (Gauss-Legendre). TV is estimated at n midpoints,
+    which see less than all of it: hence three times.
+    """
+    inputs, baseline = bench.inputs, bench.baseline
+    delta = inputs - baseline
+    variation = torch.zeros(len(bench), dtype=torch.float64, device=inputs.device)
+    last: Tensor | None = None
+    for step in range(steps):
+        point = baseline + (step + 0.5) / steps * delta
+        slope = (bench.gradients(point, bench.targets) * delta).double().flatten(1).sum(1)
+        if last is not None:
+            variation += (slope - last).abs()
+        last = slope
+    # Libraries hold step sizes in float32 whatever the model's dtype.
+    step_size = torch.finfo(torch.float32).eps * (delta.abs().double().flatten(1).sum(1) + 1)
+    return 3 * math.pi / 2 * variation / steps + step_size
+
+
+def _cause(
+    total: Tensor,
+    output: Tensor,
+    reference: Tensor,
+    zeros: Tensor | None,
+    tolerance: Tensor,
+) -> str:
+    """What else the sums agree with."""
+    if zeros is None:
+        return ""
+    beyond = (total - (output - reference)).abs() > tolerance
+    near = {
+        "f(x) - f(0): the explainer seems to use a baseline of zeros, not the subject's": output
+        - zeros,
+        "f(x): the explainer seems to leave out the baseline": output,
+        "-(f(x) - f(x')): the sign, or the end points, seem to be swapped": reference - output,
+    }
+    for meaning, expected in near.items():
+        close = (total - expected).abs() <= 10 * tolerance
+        if (close & beyond).sum() > beyond.sum() / 2:
+            return f"The sums agree with {meaning}."
+    return (
+        "The sum is not f(x) - f(x'). Known causes: absolute or normalised maps; a rule that "
+        "mishandles a module that is used twice, a max-pool behind a ReLU, or a softmax."
+    )

@@ -1,0 +1,1 @@
+"""Hygiene that every explainer owes: shapes, finite numbers, determinism, no side effects."""

@@ -1,0 +1,60 @@
+"""No map holds NaN or infinite values, on the images and on inputs where methods divide by zero."""
+
+import torch
+from torch import Tensor
+
+from pytest_xai.bench import ROUND, Bench
+from pytest_xai.errors import InvalidAttribution
+from pytest_xai.protocol import NamedExplainer, normalise
+from pytest_xai.registry import Cost, check
+from pytest_xai.verdict import Finding
+
+
+@check(
+    family="contract",
+    question="Are all values of the maps finite numbers?",
+    claim="Maps of the images, of the baseline and of a constant image hold no NaN and no inf.",
+    source="design",
+    scope="universal",
+    limit_source="The contract: no such value at all.",
+    cost=Cost(explainer_calls=3),
+    max_images=ROUND,
+)
+def finite(bench: Bench, explainer: NamedExplainer) -> Finding:
+    """Value per image: how many of its three maps hold a value that is not finite.
+
+    Where input and baseline agree, differences are zero, and rules that divide by them give NaN;
+    a constant image has no contrast to normalise by.
+    """
+    inputs = bench.inputs
+    mean = inputs.flatten(1).mean(1).reshape(-1, *[1] * (inputs.ndim - 1))
+    kinds = {
+        "image": inputs,
+        "baseline as the image": bench.baseline,
+        "constant image": mean.expand_as(inputs),
+    }
+    bad = {kind: _not_finite(bench, explainer, batch) for kind, batch in kinds.items()}
+    found = [kind for kind, values in bad.items() if values.any()]
+    return Finding(
+        values=torch.stack(list(bad.values())).sum(0),
+        cause=f"NaN or infinite values in the map of the {', the '.join(found)}." if found else "",
+        facts={f"not finite: {kind}": values for kind, values in bad.items()},
+    )
+
+
+def _not_finite(bench: Bench, explainer: NamedExplainer, inputs: Tensor) -> Tensor:
+    """Per image 1 if its map holds a value that is not finite, (n,)."""
+    start, parts = 0, []
+    for chunk in bench.chunks():
+        batch = inputs[start : start + len(chunk)]
+        start += len(chunk)
+        output = chunk.call(explainer, batch, chunk.targets, baseline=chunk.baseline).output
+        try:
+            normalise(output, batch)
+        except InvalidAttribution as error:
+            if error.problem != "finite":
+                raise
+            parts.append((~torch.isfinite(torch.as_tensor(output))).flatten(1).any(1).cpu())
+        else:
+            parts.append(torch.zeros(len(chunk), dtype=torch.bool))
+    return torch.cat(parts).double()

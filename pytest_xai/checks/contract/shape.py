@@ -1,0 +1,38 @@
+"""The explainer returns one map per input, of the input's shape or of its spatial shape."""
+
+import torch
+
+from pytest_xai.bench import ROUND, Bench
+from pytest_xai.errors import InvalidAttribution
+from pytest_xai.protocol import NamedExplainer, normalise
+from pytest_xai.registry import Cost, check
+from pytest_xai.verdict import Finding
+
+
+@check(
+    family="contract",
+    question="Does every map have the shape of what it explains?",
+    claim="The explainer returns a floating tensor with one map per input, in a batch and alone.",
+    source="design",
+    scope="universal",
+    limit_source="The contract: no image without its map.",
+    cost=Cost(explainer_calls=2),
+    max_images=ROUND,
+)
+def shape(bench: Bench, explainer: NamedExplainer) -> Finding:
+    """Value per image: 1 if the call that explains it returned no such maps, else 0."""
+    values, cause = torch.zeros(len(bench)), ""
+    start = 0
+    alone = bench.view(0, 1)
+    for batch in (*bench.chunks(), alone):
+        call = bench.call(explainer, batch.inputs, batch.targets, baseline=batch.baseline)
+        position = 0 if batch is alone else start
+        start += len(batch)
+        try:
+            normalise(call.output, batch.inputs)
+        except InvalidAttribution as error:
+            if error.problem == "finite":
+                continue
+            values[position : position + len(batch)] = 1
+            cause = f"In a batch of {len(batch)}, {error}."
+    return Finding(values=values, cause=cause)

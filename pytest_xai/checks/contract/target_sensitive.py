@@ -1,0 +1,86 @@
+"""The map of an image answers to its own target, and to no other image's."""
+
+import torch
+from torch import Tensor
+
+from pytest_xai.bench import ROUND, Bench
+from pytest_xai.errors import NotApplicable
+from pytest_xai.measures import relative_difference
+from pytest_xai.protocol import NamedExplainer
+from pytest_xai.registry import Cost, check
+from pytest_xai.verdict import Finding
+
+_ALTERNATIVES = 3
+# Below this, two logits add up to the same for all images: each is the other with the sign turned.
+_MIRRORED = 1e-3
+
+
+@check(
+    family="contract",
+    question="Does the map of an image change when another class is explained?",
+    claim="Another target gives another map; another image's target does not.",
+    source="adebayo2018",
+    scope="universal",
+    direction=">=",
+    limit_source="Rounding of a sum over the model: 8 eps sqrt(layers x fan-in): any change "
+    "beyond it counts.",
+    cost=Cost(forward=1, explainer_calls=3),
+    max_images=ROUND,
+    arbitrated=True,
+)
+def target_sensitive(bench: Bench, explainer: NamedExplainer) -> Finding:
+    """Value per image: the largest change of its map over three other targets.
+
+    Relative to its largest value; zero where it changed with a target that is not its own.
+    """
+    if explainer.traits.class_agnostic:
+        raise NotApplicable("the explainer is declared class-agnostic")
+    if bench.classes == 1:
+        raise NotApplicable("the model has a single output")
+    original = bench.maps(explainer)
+    response = torch.full((len(bench),), torch.nan, dtype=torch.float64, device=original.device)
+    leak = torch.zeros_like(response)
+    odd = torch.arange(len(bench), device=original.device) % 2 == 1
+    for step in range(1, min(_ALTERNATIVES, bench.classes - 1) + 1):
+        # The other half keeps its targets: what changes there follows somebody else's.
+        mine = odd if step % 2 else ~odd
+        for half in (mine, ~mine) if step == 1 else (mine | ~mine,):
+            targets = torch.where(half, (bench.targets + step) % bench.classes, bench.targets)
+            change = relative_difference(bench.explain(explainer, bench.inputs, targets), original)
+            response[half] = torch.fmax(response[half], change[half])
+            leak[~half] = torch.fmax(leak[~half], change[~half])
+    if not (original != 0).any():
+        response.zero_()
+    elif _mirrored(bench):
+        response[response <= bench.rounding] = torch.nan
+    leaking = leak > bench.rounding
+    return Finding(
+        values=torch.where(leaking, torch.zeros_like(response), response),
+        limits=bench.rounding,
+        facts={"change with its own target": response, "change with others' targets": leak},
+        left_out={"zero maps, or classes that mirror each other": int(response.isnan().sum())},
+        cause=_cause(response, bench.rounding, leaks=bool(leaking.any())),
+    )
+
+
+def _cause(response: Tensor, rounding: float, *, leaks: bool) -> str:
+    if leaks:
+        return "The map follows another image's target: one target is used for the whole batch."
+    if not (response > rounding).any():
+        return (
+            "The map is the same for every target. If that is so by construction, declare the "
+            "explainer with class_agnostic=True."
+        )
+    return "For some images the map is the same for every target."
+
+
+def _mirrored(bench: Bench) -> bool:
+    """Whether there are two classes whose logits add up to a constant.
+
+    Then their gradients differ by the sign alone, and absolute maps rightly agree.
+    """
+    if bench.classes != 2:
+        return False
+    logits = bench.logits()
+    total = logits.sum(1)
+    return bool((total - total.mean()).abs().max() <= _MIRRORED * logits.abs().max())

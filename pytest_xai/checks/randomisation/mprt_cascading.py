@@ -1,0 +1,84 @@
+"""The map changes when what the model has learned is drawn anew, from the output down."""
+
+import copy
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor
+
+from pytest_xai.anatomy import layers
+from pytest_xai.bench import Bench
+from pytest_xai.containment import Guard
+from pytest_xai.errors import NotApplicable
+from pytest_xai.measures import spearman, ssim
+from pytest_xai.nulls import halfway, unrelated
+from pytest_xai.perturbations.parameters import randomise_layer
+from pytest_xai.protocol import NamedExplainer
+from pytest_xai.registry import Cost, check
+from pytest_xai.verdict import Finding
+
+
+@check(
+    family="randomisation",
+    question="Does the map depend on the weights of the model?",
+    claim="With layer after layer drawn anew from the output down, maps are less like the "
+    "original than halfway to the map of another image.",
+    source="adebayo2018",
+    scope="quality",
+    judged="mean",
+    limit_source="Halfway between identity (1) and the rank correlation of two unrelated maps, "
+    "those of different images (the null).",
+    cost=Cost(explainer_calls=1, per_layer=True),
+)
+def mprt_cascading(bench: Bench, explainer: NamedExplainer) -> Finding:
+    """Value per image: rank correlation of its maps before and after the weights are drawn anew.
+
+    Spearman's, with the sign, for the same target, the mean over the steps of the cascade.
+
+    A layer is a module that owns parameters or buffers; each is drawn with its own seed, and each
+    round of images with its own draw. Stochastic explainers have the same seed before and after.
+    """
+    original = bench.maps(explainer)
+    null = unrelated(original, bench.targets, spearman)
+    cascade = list(_cascade(bench, explainer))
+    after = torch.stack([spearman(maps, original) for maps in cascade])
+    values = after.nanmean(0)
+    return Finding(
+        values=values,
+        limits=halfway(1.0, null),
+        value_range=(-1.0, 1.0),
+        facts={
+            "unrelated maps": null,
+            "head drawn anew": after[0],
+            "all drawn anew": after[-1],
+            **_structure(original, cascade, bench.targets),
+        },
+        tensors={"input": bench.inputs, "map": original, "map, all drawn anew": cascade[-1]},
+        left_out={"constant maps": int((values + null).isnan().sum())},
+        cause="The map shows the input, not the model: it would look the same for a model that "
+        "has learned nothing.",
+    )
+
+
+def _cascade(bench: Bench, explainer: NamedExplainer) -> Iterator[Tensor]:
+    """The maps after each step, (n, ...) each."""
+    model = copy.deepcopy(bench.subject.model)
+    names = layers(model, bench.inputs[:1])
+    if not names:
+        raise NotApplicable("the model has no parameters")
+    guard = Guard(model)
+    for name in reversed(names):
+        seed = bench.derive_seed("mprt", name, bench.images[0])
+        randomise_layer(model.get_submodule(name), seed=seed)
+        guard.refresh()
+        yield bench.explain(explainer, bench.inputs, on=guard)
+
+
+def _structure(original: Tensor, cascade: list[Tensor], targets: Tensor) -> dict[str, Tensor]:
+    """The structural similarity beside the rank correlation, (n,) each; tables have none."""
+    if original.ndim < 3:
+        return {}
+    return {
+        "SSIM": torch.stack([ssim(maps, original) for maps in cascade]).nanmean(0),
+        "SSIM of unrelated maps": unrelated(original, targets, ssim),
+    }
