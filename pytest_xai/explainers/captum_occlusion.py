@@ -1,0 +1,95 @@
+"""Occlusion of captum: a window of the baseline slides over the input."""
+
+import math
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+
+from pytest_xai.errors import InvalidArgument
+from pytest_xai.explainers.options import flag, whole
+from pytest_xai.explainers.passes import fresh, images_per_pass
+from pytest_xai.optional import require
+
+__all__ = ["occlusion"]
+
+
+def occlusion(
+    *, window: int | None = None, stride: int | None = None, per_channel: bool = False
+) -> Callable[..., Tensor]:
+    """The drop of the target's output when a window shows the baseline (Zeiler 2014, sec. 4.2).
+
+    A pixel's score is the mean over the windows that cover it of the whole drop of each; it is not
+    shared out over the window, so maps of windows beyond one pixel do not sum to a difference.
+    All channels are occluded together, and the map is (N, 1, *spatial); then a channel that the
+    model ignores has no score of its own. Inputs (N, features) give a map (N, features).
+
+    Args:
+        window: side of the window in each spatial dimension; None: an eighth of each side, at
+            least 1, and a single feature of inputs (N, features).
+        stride: step of the window; None: its side.
+        per_channel: occlude one channel at a time; the map then has the inputs' shape.
+
+    Raises:
+        InvalidArgument: ``window`` or ``stride`` is no positive integer, ``stride`` exceeds
+            ``window``, ``per_channel`` is no boolean. When called: a window larger than the
+            input, a stride larger than the default window.
+    """
+    per_channel = flag("per_channel", per_channel)
+    window = None if window is None else whole("window", window)
+    stride = None if stride is None else whole("stride", stride)
+    if window is not None and stride is not None:
+        _require_no_gaps(stride, window)
+
+    def explain(model: nn.Module, inputs: Tensor, targets: Tensor, *, baseline: Tensor) -> Tensor:
+        captum = require("captum.attr", extra="captum")
+        spatial = tuple(inputs.shape[2:]) or tuple(inputs.shape[1:])
+        channels = () if inputs.ndim == 2 else (1 if per_channel else inputs.shape[1],)
+        windows = _windows(inputs, spatial, window)
+        strides = windows if stride is None else (stride,) * len(spatial)
+        _require_no_gaps(min(strides), min(windows))
+        slider = captum.Occlusion(model)
+        # captum divides in float32, whatever the inputs' dtype. Taken as sums, divided here.
+        slider.use_weights = False
+        sums: Tensor = slider.attribute(
+            fresh(inputs),
+            sliding_window_shapes=(*channels, *windows),
+            strides=(*channels, *strides),
+            baselines=baseline.detach(),
+            target=targets,
+            perturbations_per_eval=max(1, images_per_pass(inputs) // len(inputs)),
+        )
+        maps = sums / _coverage(spatial, windows, strides).to(sums)
+        return maps if inputs.ndim == 2 or per_channel else maps[:, :1]
+
+    return explain
+
+
+def _windows(inputs: Tensor, spatial: tuple[int, ...], window: int | None) -> tuple[int, ...]:
+    if window is None:
+        return tuple(1 if inputs.ndim == 2 else max(1, side // 8) for side in spatial)
+    if window > min(spatial):
+        raise InvalidArgument.of(
+            "window", got=str(window), expected=f"at most the smallest side of {spatial}"
+        )
+    return (window,) * len(spatial)
+
+
+def _require_no_gaps(stride: int, window: int) -> None:
+    if stride > window:
+        raise InvalidArgument.of(
+            "stride", got=str(stride), expected=f"at most the window's side, {window}"
+        )
+
+
+def _coverage(
+    spatial: tuple[int, ...], windows: tuple[int, ...], strides: tuple[int, ...]
+) -> Tensor:
+    """How many windows cover each place: the last ones may hang over the edge."""
+    coverage = torch.ones(())
+    for side, window, stride in zip(spatial, windows, strides, strict=True):
+        starts = torch.arange(math.ceil((side - window) / stride) + 1) * stride
+        offsets = torch.arange(side).unsqueeze(1) - starts
+        covered = ((offsets >= 0) & (offsets < window)).sum(1)
+        coverage = coverage.unsqueeze(-1) * covered
+    return coverage
