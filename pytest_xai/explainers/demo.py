@@ -38,26 +38,21 @@ EXPLAINERS = (
     DemoExplainer(name="other_class", spec="control:OtherClass"),
 )
 
-_LATER_LAYERS = (
-    "a rectified backward signal hardly depends on later layers: Adebayo 2018, Sixt 2020"
-)
+_UPPER_LAYERS = "a rectified backward signal hardly depends on the upper layers"
 _NO_TARGET = "a control: its map does not depend on the target"
 _NO_MODEL = "a control: its map does not depend on the model"
-
-_SAME_MAP = "a control: its map knows no target"
-_NO_MODEL = "a control: its map knows no model"
 
 # "explainer::check" -> why it fails. Strict: one that passes fails the run.
 EXPECTED_FAILURES: Mapping[str, str] = {
     "deep_lift::summation_to_delta": "captum's DeepLift gives wrong multipliers where nn.ReLU "
     "feeds nn.MaxPool2d (pytorch/captum issue 1104)",
-    "guided_backprop::mprt_cascading": "blind to the weights of the upper layers (Adebayo 2018)",
-    "deconvolution::mprt_cascading": "blind to the weights of the upper layers (Sixt 2020)",
-    "random_map::target_sensitive": _SAME_MAP,
+    "guided_backprop::mprt_cascading": f"{_UPPER_LAYERS} (Adebayo 2018)",
+    "deconvolution::mprt_cascading": f"{_UPPER_LAYERS} (Sixt 2020)",
+    "random_map::target_sensitive": _NO_TARGET,
     "random_map::mprt_cascading": _NO_MODEL,
-    "constant_map::target_sensitive": _SAME_MAP,
-    "input_itself::target_sensitive": _SAME_MAP,
+    "constant_map::target_sensitive": _NO_TARGET,
+    "input_itself::target_sensitive": _NO_TARGET,
     "input_itself::mprt_cascading": _NO_MODEL,
-    "edge_detector::target_sensitive": _SAME_MAP,
+    "edge_detector::target_sensitive": _NO_TARGET,
     "edge_detector::mprt_cascading": _NO_MODEL,
 }

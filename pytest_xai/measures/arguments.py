@@ -113,7 +113,8 @@ def float64_pair(map_a: Tensor, map_b: Tensor) -> tuple[Tensor, Tensor]:
 def only_finite(values: Tensor, *maps: Tensor) -> Tensor:
     """The values (N,), NaN for each image that has NaN or inf in one of its maps (N, *shape).
 
-    Ranks and comparisons turn NaN and inf into ordinary numbers; no measure may.
+    For measures whose arithmetic does not carry it along: ranks and comparisons make ordinary
+    numbers of NaN and inf.
     """
     for each in maps:
         values = values.masked_fill(~each.isfinite().flatten(1).all(1), torch.nan)

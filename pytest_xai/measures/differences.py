@@ -7,6 +7,7 @@ maps holds NaN or inf, or is of the kind that the function names.
 
 import math
 
+import torch
 from torch import Tensor
 
 from pytest_xai.errors import InvalidArgument
@@ -16,16 +17,16 @@ __all__ = ["l1_distance", "relative_difference", "share_beyond"]
 
 
 def relative_difference(map_a: Tensor, map_b: Tensor) -> Tensor:
-    """Largest difference of two maps over the largest value of the second, ``max|a-b| / max|b|``.
+    """Largest difference of two maps over their largest value, ``max|a-b| / max(max|a|, max|b|)``.
 
     Not per element: next to a pixel of 1e-12, rounding alone would be a large relative difference.
 
     Args:
         map_a: floating (N, *shape).
-        map_b: floating, the shape of map_a; the reference.
+        map_b: floating, the shape of map_a.
 
     Returns:
-        (N,) float64, 0 or more; NaN where map_b is all zero.
+        (N,) float64, from 0 to 2; NaN where both maps are all zero.
 
     Raises:
         InvalidArgument: a map is not as above.
@@ -36,18 +37,17 @@ def relative_difference(map_a: Tensor, map_b: Tensor) -> Tensor:
         0.25
     """
     a, b = float64_pair(map_a, map_b)
-    largest = b.abs().flatten(1).amax(1)
+    largest = _largest(a, b)
     values = (a - b).abs().flatten(1).amax(1) / largest
     return only_finite(values.masked_fill(largest == 0, math.nan), a, b)
 
 
 def share_beyond(map_a: Tensor, map_b: Tensor, *, rtol: float) -> Tensor:
-    """Share of the elements in which two maps differ, ``|a-b| > rtol * max|b|``, in [0, 1].
+    """Share of the elements in which two maps differ, ``|a-b| > rtol * max(|a|, |b|)``, in [0, 1].
 
     Args:
         map_a: floating (N, *shape).
-        map_b: floating, the shape of map_a; the reference. Where it is all zero, every other value
-            than zero differs.
+        map_b: floating, the shape of map_a.
         rtol: what rounding may do, as a share of the largest value, 0 or more.
 
     Returns:
@@ -59,8 +59,12 @@ def share_beyond(map_a: Tensor, map_b: Tensor, *, rtol: float) -> Tensor:
     if not 0 <= rtol < math.inf:
         raise InvalidArgument.of("rtol", got=repr(rtol), expected="a finite number of 0 or more")
     a, b = float64_pair(map_a, map_b)
-    tolerance = rtol * b.abs().flatten(1).amax(1, keepdim=True)
+    tolerance = rtol * _largest(a, b)[:, None]
     return only_finite(((a - b).abs().flatten(1) > tolerance).double().mean(1), a, b)
+
+
+def _largest(a: Tensor, b: Tensor) -> Tensor:
+    return torch.maximum(a.abs().flatten(1).amax(1), b.abs().flatten(1).amax(1))
 
 
 def l1_distance(map_a: Tensor, map_b: Tensor) -> Tensor:
@@ -83,10 +87,11 @@ def l1_distance(map_a: Tensor, map_b: Tensor) -> Tensor:
     a, b = float64_pair(map_a, map_b)
     apart = (_mass(a.flatten(1)) - _mass(b.flatten(1))).abs().sum(1) / 2
     # Rounding may leave the range by an ulp, and sequential tests rely on the range.
-    return only_finite(apart.clamp(0, 1), a, b)
+    return apart.clamp(0, 1)
 
 
 def _mass(rows: Tensor) -> Tensor:
-    """Each row over its sum of absolute values, brought to 1 at most first: no sum overflows."""
+    """Each row over its sum of absolute values; NaN in a row all zero or not finite."""
+    # In two steps, so that no sum overflows.
     rows = rows / rows.abs().amax(1, keepdim=True)
     return rows / rows.abs().sum(1, keepdim=True)

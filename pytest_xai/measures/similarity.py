@@ -60,7 +60,7 @@ def pearson(map_a: Tensor, map_b: Tensor) -> Tensor:
         InvalidArgument: a map is not as above.
     """
     a, b = float64_pair(map_a, map_b)
-    return only_finite(_correlation(a.flatten(1), b.flatten(1)), a, b)
+    return _correlation(a.flatten(1), b.flatten(1))
 
 
 def cosine(map_a: Tensor, map_b: Tensor) -> Tensor:
@@ -77,7 +77,7 @@ def cosine(map_a: Tensor, map_b: Tensor) -> Tensor:
         InvalidArgument: a map is not as above.
     """
     a, b = float64_pair(map_a, map_b)
-    return only_finite(_cosine(_to_unit(a).flatten(1), _to_unit(b).flatten(1)), a, b)
+    return _cosine(_to_unit(a).flatten(1), _to_unit(b).flatten(1))
 
 
 def ssim(map_a: Tensor, map_b: Tensor) -> Tensor:
@@ -113,8 +113,7 @@ def ssim(map_a: Tensor, map_b: Tensor) -> Tensor:
     if window < 3:
         return a.new_full((len(a),), torch.nan)
     values = _windowed_similarity(_to_unit(a), _to_unit(b), window)
-    values = values.masked_fill(_constant(a) | _constant(b), torch.nan)
-    return only_finite(values, a, b)
+    return values.masked_fill(_constant(a) | _constant(b), torch.nan)
 
 
 def _ranks(rows: Tensor) -> Tensor:
@@ -129,7 +128,7 @@ def _correlation(a: Tensor, b: Tensor) -> Tensor:
 
 
 def _centred(rows: Tensor) -> Tensor:
-    """Each row shifted and scaled to [0, 1], then to mean 0; NaN for a constant row.
+    """Each row shifted and scaled to [0, 1], then to mean 0; NaN in a row constant or not finite.
 
     In this order, no square over- or underflows, and a constant row cannot pass as a varying one
     because its mean was rounded.
@@ -146,7 +145,7 @@ def _cosine(a: Tensor, b: Tensor) -> Tensor:
 
 
 def _to_unit(maps: Tensor) -> Tensor:
-    """Each map divided by its largest absolute value; NaN for an all-zero map."""
+    """Each map divided by its largest absolute value; NaN in a map all zero or not finite."""
     axes = tuple(range(1, maps.ndim))
     return maps / maps.abs().amax(axes, keepdim=True)
 

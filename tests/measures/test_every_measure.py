@@ -75,7 +75,7 @@ def test_a_map_with_nan_or_inf_gives_nan_for_that_image_only(measure, value, whi
     maps = two_maps()
     expected = measure(*maps)
     expected[2] = torch.nan
-    maps[which][2, 1, 4, 4] = value
+    maps[which][2, 1, 0, 0] = value  # in a corner: few windows of ssim hold it
     assert torch.equal(measure(*maps).nan_to_num(99.0), expected.nan_to_num(99.0))
 
 
@@ -108,7 +108,7 @@ def test_an_empty_batch_has_no_values(measure):
 
 
 @every_scale_free
-@pytest.mark.parametrize("scale", [1e-300, 1e-20, 7.0, 1e200])
+@pytest.mark.parametrize("scale", [1e-300, 1e-20, 7.0, 1e307])
 def test_scale_of_either_map_makes_no_difference(measure, scale):
     a, b = two_maps()
     expected = measure(a, b)
