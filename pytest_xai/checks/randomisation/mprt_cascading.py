@@ -10,7 +10,7 @@ from pytest_xai.anatomy import layers
 from pytest_xai.bench import Bench
 from pytest_xai.containment import Guard
 from pytest_xai.errors import NotApplicable
-from pytest_xai.measures import spearman, ssim
+from pytest_xai.measures import spatial, spearman, ssim
 from pytest_xai.nulls import halfway, unrelated
 from pytest_xai.perturbations.parameters import randomise_layer
 from pytest_xai.protocol import NamedExplainer
@@ -39,29 +39,36 @@ def mprt_cascading(bench: Bench, explainer: NamedExplainer) -> Finding:
     round of images with its own draw. Stochastic explainers have the same seed before and after.
     """
     original = bench.maps(explainer)
-    null = unrelated(original, bench.targets, spearman)
-    cascade = list(_cascade(bench, explainer))
-    after = torch.stack([spearman(maps, original) for maps in cascade])
-    values = after.nanmean(0)
+    null = unrelated(original, bench.targets, rank_correlation)
+    ranks, structure = [], []
+    for maps in _cascade(bench, explainer):
+        ranks.append(rank_correlation(maps, original))
+        if original.ndim >= 3:  # tables have no structure in space
+            structure.append(ssim(maps, original))
+    values = torch.stack(ranks).nanmean(0)
+    facts = {"unrelated maps": null, "head drawn anew": ranks[0], "all drawn anew": ranks[-1]}
+    if structure:
+        facts["SSIM"] = torch.stack(structure).nanmean(0)
+        facts["SSIM of unrelated maps"] = unrelated(original, bench.targets, ssim)
     return Finding(
         values=values,
         limits=halfway(1.0, null),
         value_range=(-1.0, 1.0),
-        facts={
-            "unrelated maps": null,
-            "head drawn anew": after[0],
-            "all drawn anew": after[-1],
-            **_structure(original, cascade, bench.targets),
-        },
-        tensors={"input": bench.inputs, "map": original, "map, all drawn anew": cascade[-1]},
+        facts=facts,
+        tensors={"input": bench.inputs, "map": original, "map, all drawn anew": maps},
         left_out={"constant maps": int((values + null).isnan().sum())},
         cause="The map shows the input, not the model: it would look the same for a model that "
         "has learned nothing.",
     )
 
 
+def rank_correlation(map_a: Tensor, map_b: Tensor) -> Tensor:
+    """Spearman's, with the sign, pixel by pixel: what the channels of a pixel got is added."""
+    return spearman(spatial(map_a), spatial(map_b))
+
+
 def _cascade(bench: Bench, explainer: NamedExplainer) -> Iterator[Tensor]:
-    """The maps after each step, (n, ...) each."""
+    """The maps after each step, (n, ...) each, from the output down."""
     model = copy.deepcopy(bench.subject.model)
     names = layers(model, bench.inputs[:1])
     if not names:
@@ -72,13 +79,3 @@ def _cascade(bench: Bench, explainer: NamedExplainer) -> Iterator[Tensor]:
         randomise_layer(model.get_submodule(name), seed=seed)
         guard.refresh()
         yield bench.explain(explainer, bench.inputs, on=guard)
-
-
-def _structure(original: Tensor, cascade: list[Tensor], targets: Tensor) -> dict[str, Tensor]:
-    """The structural similarity beside the rank correlation, (n,) each; tables have none."""
-    if original.ndim < 3:
-        return {}
-    return {
-        "SSIM": torch.stack([ssim(maps, original) for maps in cascade]).nanmean(0),
-        "SSIM of unrelated maps": unrelated(original, targets, ssim),
-    }
