@@ -7,7 +7,9 @@ from torch import Tensor, nn
 
 from pytest_xai.verdict import Evaluations
 
-__all__ = ["Counter"]
+__all__ = ["Counter", "is_counting"]
+
+_ACTIVE = "__xai_counting__"
 
 
 class Counter:
@@ -34,7 +36,14 @@ class Counter:
             if output.requires_grad:
                 output.register_hook(lambda _: self.add(backward=images))
 
-        return model.register_forward_hook(count).remove
+        handle = model.register_forward_hook(count)
+        setattr(count, _ACTIVE, True)
+
+        def stop() -> None:
+            setattr(count, _ACTIVE, False)
+            handle.remove()
+
+        return stop
 
     def explained(self, images: int) -> None:
         """Count maps that an explainer made."""
@@ -49,3 +58,9 @@ class Counter:
             backward=self.spent.backward + backward,
             explainer_calls=self.spent.explainer_calls + explainer_calls,
         )
+
+
+def is_counting(hook: object) -> bool | None:
+    """Whether a hook is a counter's and still counts; None: it is none of ours."""
+    active: bool | None = getattr(hook, _ACTIVE, None)
+    return active

@@ -1,0 +1,136 @@
+"""What the checks cost beside the model: a ResNet-18 at 224 x 224 with random weights.
+
+    python benchmarks/overhead.py [--checks fgsm_dice continuity mprt_cascading] [--repeats 3]
+
+For each check two numbers of seconds of process CPU time: of the check on a saliency explainer, run
+as in a session, and of bare evaluations of the same model, as many as the check counted and in
+the same batches. What a check evaluates forward and backward is one forward with the gradient
+of the input; the rest is forward alone, without gradients. The two alternate, after a warm-up in
+which modules are imported, and their medians are divided.
+
+How to read it: a ratio of 1.10 says that all that is not the model (attack, maps, similarities,
+weights drawn anew, looking for side effects) takes 10 % of the model's time. The first line says
+what a bench takes when it is made, once per subject of a session. One thread by default: several
+wait for each other, and process time counts the waiting. Exits with 1 above the limit.
+"""
+
+import argparse
+import statistics
+import sys
+import time
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+
+from pytest_xai import Subject, checks
+from pytest_xai.bench import Bench
+from pytest_xai.judge import Assignment, judge
+from pytest_xai.protocol import named
+from pytest_xai.verdict import Evaluations, Verdict
+
+_CHECKS = ("fgsm_dice", "continuity", "mprt_cascading")
+
+
+def saliency(model: nn.Module, inputs: Tensor, targets: Tensor) -> Tensor:
+    """Absolute gradient of the target's logit."""
+    return input_gradient(model, inputs, targets).abs()
+
+
+def input_gradient(model: nn.Module, inputs: Tensor, targets: Tensor) -> Tensor:
+    """One evaluation forward and backward."""
+    inputs = inputs.detach().requires_grad_()
+    scores = model(inputs).gather(1, targets[:, None]).sum()
+    return torch.autograd.grad(scores, inputs)[0]
+
+
+def make_subject(images: int, side: int) -> Subject:
+    """ResNet-18 of torchvision with seeded random weights, and noise to look at."""
+    from torchvision.models import resnet18
+
+    torch.manual_seed(0)
+    return Subject(resnet18().eval(), torch.rand(images, 3, side, side), bounds=(0.0, 1.0))
+
+
+def run_check(bench: Bench, name: str) -> Verdict:
+    """One check as in a session; anything but a verdict on figures ends the benchmark."""
+    assignment = Assignment(check=checks.get(name), asserted=True)
+    verdict = judge(bench, named(saliency), assignment)
+    if verdict.outcome in {"error", "not_applicable"}:
+        sys.exit(f"{name}: {verdict.outcome}: {verdict.reason}\n{verdict.traceback or ''}")
+    return verdict
+
+
+def run_bare(subject: Subject, spent: Evaluations) -> None:
+    """As many evaluations of the model and nothing else, all images in one batch."""
+    images = len(subject)
+    for _ in range(spent.backward // images):
+        input_gradient(subject.model, subject.inputs, subject.targets)
+    with torch.no_grad():
+        for _ in range((spent.forward - spent.backward) // images):
+            subject.model(subject.inputs)
+
+
+def compare(subject: Subject, name: str, repeats: int) -> float:
+    """Measure one check, print its row; the ratio."""
+    whole, bare = [], []
+    for _ in range(repeats):
+        # A bench of its own: on a shared one, the second run would find everything computed.
+        bench = Bench(subject)
+        started = time.process_time()
+        verdict = run_check(bench, name)
+        whole.append(time.process_time() - started)
+        bench.close()
+        bare.append(seconds(lambda spent=verdict.evaluations: run_bare(subject, spent)))
+    ratio = statistics.median(whole) / statistics.median(bare)
+    spent = verdict.evaluations
+    print(
+        f"{name:<16}{spent.forward:>9}{spent.backward:>10}{statistics.median(whole):>10.2f}"
+        f"{statistics.median(bare):>10.2f}{ratio:>8.2f}",
+        flush=True,
+    )
+    return ratio
+
+
+def seconds(function: Callable[[], object]) -> float:
+    """Process CPU time of a call."""
+    started = time.process_time()
+    function()
+    return time.process_time() - started
+
+
+def warm_up(subject: Subject, names: list[str]) -> None:
+    """Import what the checks import, and run the model at its size."""
+    bench = Bench(make_subject(2, 64))
+    for name in names:
+        run_check(bench, name)
+    bench.close()
+    run_bare(subject, Evaluations(forward=2 * len(subject), backward=len(subject)))
+
+
+def main() -> int:
+    """Measure all checks, print a table, and compare with the limit."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--checks", nargs="+", default=list(_CHECKS), metavar="NAME")
+    parser.add_argument("--images", type=int, default=4, help="2 to 16: one batch of the bench")
+    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--limit", type=float, default=1.25, help="largest ratio accepted")
+    arguments = parser.parse_args()
+    torch.set_num_threads(arguments.threads)
+    subject = make_subject(arguments.images, 224)
+    warm_up(subject, arguments.checks)
+    print(
+        f"ResNet-18, {len(subject)} images of 224 x 224, {torch.get_num_threads()} thread(s), "
+        f"median of {arguments.repeats} alternating runs, CPU seconds"
+    )
+    print(f"making a bench: {seconds(lambda: Bench(subject).close()):.2f}", flush=True)
+    print(f"{'check':<16}{'forward':>9}{'backward':>10}{'check':>10}{'bare':>10}{'ratio':>8}")
+    ratios = [compare(subject, name, arguments.repeats) for name in arguments.checks]
+    worst = max(ratios)
+    print(f"largest ratio {worst:.2f} (limit {arguments.limit:g})")
+    return 0 if worst <= arguments.limit else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,101 @@
+"""What ``--xai-list`` prints: the checks, and the explainers of the gallery."""
+
+import shutil
+import sys
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, TextIO
+
+from pytest_xai.reporting import plain
+
+if TYPE_CHECKING:
+    from pytest_xai.explainers import GalleryEntry
+    from pytest_xai.registry import Check
+
+__all__ = ["describe_checks", "describe_gallery", "print_listing"]
+
+# A described thing: its name, then labels with their texts.
+Entry = tuple[str, Sequence[tuple[str, str]]]
+
+
+def print_listing(file: TextIO | None = None) -> None:
+    """Print checks and gallery: as tables on a terminal, as plain blocks into a pipe.
+
+    Args:
+        file: where to; None: standard output.
+    """
+    from pytest_xai import checks, explainers
+
+    file = file or sys.stdout
+    for title, entries in (
+        ("Checks", describe_checks(checks.all())),
+        ("Gallery", describe_gallery(explainers.describe())),
+    ):
+        text = _tables(title, entries) if file.isatty() else _blocks(title, entries)
+        file.write(text)
+
+
+def describe_checks(checks: Iterable["Check"]) -> list[Entry]:
+    """Name, family, scope, question, claim, limit, source and cost of each check."""
+    return [
+        (
+            check.name,
+            [
+                ("family", f"{check.family}, {check.scope}"),
+                ("question", check.question),
+                ("claim", check.claim),
+                ("limit", f"{check.direction} {check.limit_source}"),
+                ("source", check.source),
+                ("cost", f"{check.cost} per image"),
+            ],
+        )
+        for check in checks
+    ]
+
+
+def describe_gallery(gallery: Iterable["GalleryEntry"]) -> list[Entry]:
+    """Name, summary, library, options, claims, source and cost of each explainer."""
+    return [
+        (
+            entry.spec,
+            [
+                ("what", entry.summary),
+                ("library", entry.traits.library or "unknown"),
+                ("options", ", ".join(f"{k}={v!r}" for k, v in entry.options.items()) or "none"),
+                ("claims", ", ".join(sorted(entry.traits.claims)) or "none"),
+                ("source", entry.traits.source or "none"),
+                ("cost", f"{entry.traits.cost or 'unknown'} per image"),
+            ],
+        )
+        for entry in gallery
+    ]
+
+
+def _blocks(title: str, entries: Sequence[Entry]) -> str:
+    lines = [title, ""]
+    for name, fields in entries:
+        lines += [name, *(f"    {label}: {text}" for label, text in fields), ""]
+    return plain("\n".join(lines)) + "\n"
+
+
+def _tables(title: str, entries: Sequence[Entry]) -> str:
+    from rich.table import Table
+    from rich.text import Text
+
+    from pytest_xai.reporting.terminal import Look
+
+    console = Look(width=shutil.get_terminal_size().columns, colour=True).console()
+    table = Table(title=Text(title, style="bold"), title_justify="left", show_header=False)
+    table.add_column(no_wrap=True)
+    table.add_column(no_wrap=True)
+    table.add_column(overflow="fold", ratio=1)
+    for name, fields in entries:
+        for number, (label, text) in enumerate(fields):
+            first = Text(name, style="bold") if number == 0 else Text()
+            table.add_row(
+                first,
+                Text(label, style="dim"),
+                Text(plain(text)),
+                end_section=number == len(fields) - 1,
+            )
+    console.print(table)
+    return console.file.getvalue()  # type: ignore[attr-defined,no-any-return]  # a StringIO

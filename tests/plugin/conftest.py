@@ -1,0 +1,179 @@
+"""Small model repos for pytester, and a check whose outcome the explainer's name tells."""
+
+import json
+import textwrap
+
+# Imported here because a run of pytester forgets what was imported during it, and torch and its
+# friends don't bear to be imported twice.
+import captum.attr  # noqa: F401
+import foolbox  # noqa: F401
+import hypothesis.internal.observability  # noqa: F401
+import pytest
+
+import pytest_xai.cases
+import pytest_xai.explainers.demo
+import pytest_xai.gate
+import pytest_xai.handwritten
+import pytest_xai.reporting.json_report
+import pytest_xai.reporting.listing
+import pytest_xai.reporting.terminal
+import pytest_xai.subjects  # noqa: F401
+from pytest_xai import checks
+from pytest_xai.registry import CHECKS
+
+MODEL = """
+import torch
+import pytest_xai as xai
+from pytest_xai.errors import NotApplicable
+
+made = []
+
+
+def load_subject():
+    made.append(1)
+    generator = torch.Generator().manual_seed(0)
+    layers = torch.nn.Flatten(), torch.nn.Linear(16, 8), torch.nn.Tanh(), torch.nn.Linear(8, 3)
+    model = torch.nn.Sequential(*layers)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.copy_(torch.randn(parameter.shape, generator=generator))
+    images = torch.rand(40, 1, 4, 4, generator=generator)
+    return xai.Subject(model, images, bounds=(0.0, 1.0))
+
+
+@xai.explainer(name="gradient")
+def gradient(model, inputs, targets):
+    inputs = inputs.clone().requires_grad_()
+    scores = model(inputs).gather(1, targets[:, None])
+    return torch.autograd.grad(scores.sum(), inputs)[0]
+
+
+class Gradient:
+    def __call__(self, model, inputs, targets):
+        return gradient(model, inputs, targets)
+
+
+def raises(model, inputs, targets):
+    raise RuntimeError("no map for you")
+"""
+
+CONFTEST = """
+from my_model import gradient, load_subject
+
+
+def pytest_xai_register(registry):
+    registry.subject("net", load_subject)
+    registry.explainer("first", gradient)
+    registry.explainer("second", gradient)
+"""
+
+# Its outcome is the name of the explainer; the explainer "raises" raises.
+TOLD = '''
+import torch
+import pytest_xai as xai
+from pytest_xai.errors import NotApplicable
+
+
+@xai.check(
+    family="complexity",
+    question="What was told?",
+    claim="The outcome is what the name says.",
+    source="design",
+    scope="universal",
+    limit_source="The name.",
+)
+def told(bench, explainer):
+    """The value is the outcome."""
+    if explainer.name == "not_applicable":
+        raise NotApplicable("told so")
+    bench.maps(explainer)
+    value = {"fails": 1.0, "undecided": float("nan")}.get(explainer.name, 0.0)
+    return xai.Finding(values=torch.full((len(bench),), value), cause="It was told to.")
+'''
+
+TOLD_CONFTEST = """
+import told
+from my_model import gradient, load_subject, raises
+
+
+def pytest_xai_register(registry):
+    registry.subject("net", load_subject)
+    for name in ("passes", "fails", "undecided", "not_applicable"):
+        registry.explainer(name, gradient)
+    registry.explainer("raises", raises)
+"""
+
+
+@pytest.fixture(autouse=True)
+def _same_table_of_checks():
+    checks.all()
+    before = dict(CHECKS)
+    yield
+    CHECKS.clear()
+    CHECKS.update(before)
+
+
+@pytest.fixture
+def empty(pytester, monkeypatch):
+    """A folder with nothing in it, on a terminal of 80 columns."""
+    monkeypatch.setenv("COLUMNS", "80")
+    return pytester
+
+
+@pytest.fixture
+def repo(empty):
+    """Registers the subject "net" and the explainers "first" and "second" in its conftest."""
+    empty.makepyfile(my_model=MODEL, conftest=CONFTEST)
+    return empty
+
+
+@pytest.fixture
+def told(empty):
+    """Registers explainers whose names are the outcomes of the check "told"."""
+    empty.makepyfile(my_model=MODEL, told=TOLD, conftest=TOLD_CONFTEST)
+    return empty
+
+
+@pytest.fixture
+def collected(empty):
+    """A function from arguments of pytest to the ids that it collects."""
+
+    def collect(*arguments):
+        result = empty.runpytest("--co", "-q", *arguments)
+        return [line for line in result.outlines if "::" in line and not line.startswith("ERROR")]
+
+    return collect
+
+
+@pytest.fixture
+def report(empty):
+    """A function from arguments of pytest to the JSON report of ``pytest --xai``."""
+
+    def run(*arguments):
+        empty.runpytest("--xai", "--xai-json=report.json", *arguments)
+        return json.loads((empty.path / "report.json").read_text(encoding="utf-8"))
+
+    return run
+
+
+@pytest.fixture
+def add_to_conftest(empty):
+    """A function that appends code to the repo's conftest."""
+
+    def add(code):
+        path = empty.path / "conftest.py"
+        path.write_text(f"{path.read_text()}\n{textwrap.dedent(code)}")
+
+    return add
+
+
+@pytest.fixture
+def comparable():
+    """A function that takes out of a report what may differ between runs of the same thing."""
+
+    def strip(payload):
+        for part in (*payload["results"], payload["summary"]):
+            del part["seconds"], part["evaluations"]
+        return payload
+
+    return strip

@@ -1,0 +1,246 @@
+"""Items as tests: every outcome, pytest's own options, and what the guests may do."""
+
+import xml.etree.ElementTree as ET
+
+import pytest
+
+SELECT = ("--xai", "--xai-select=told")
+
+
+def row_of(payload, explainer):
+    (row,) = [row for row in payload["results"] if row["explainer"] == explainer]
+    return row
+
+
+def test_every_outcome_is_one_of_pytest(told):
+    result = told.runpytest(*SELECT)
+    result.assert_outcomes(passed=1, failed=2, skipped=1)
+    assert result.ret == pytest.ExitCode.TESTS_FAILED
+    result.stdout.fnmatch_lines(["xai .FusF*", "*2 failed, 1 passed, 1 skipped, 1 undecided*"])
+
+
+def test_verbose_words(told):
+    told.runpytest(*SELECT, "-v").stdout.fnmatch_lines(
+        [
+            "xai::net::passes::told PASSED*",
+            "xai::net::fails::told FAILED*",
+            "xai::net::undecided::told UNDECIDED*",
+            "xai::net::not_applicable::told SKIPPED (told so)*",
+            "xai::net::raises::told FAILED*",
+        ]
+    )
+
+
+def test_a_failure_names_figure_claim_image_cause_and_command(told):
+    told.runpytest(*SELECT).stdout.fnmatch_lines(
+        [
+            "*_ told of fails on net _*",
+            "1, must be at most 0 (32 images)",
+            "Claim: The outcome is what the name says.",
+            "Worst image: * with 1, limit 0",
+            "Reason: It was told to.",
+            "Repeat: pytest --xai 'xai::net::fails::told' --xai-seed 0 --xai-select told",
+            "FAILED xai::net::fails::told*",
+        ]
+    )
+
+
+def test_an_error_shows_the_traceback_of_the_guest_and_the_run_goes_on(told):
+    result = told.runpytest(*SELECT, "-k", "raises or passes")
+    result.assert_outcomes(passed=1, failed=1)
+    result.stdout.fnmatch_lines(
+        [
+            "error: explainer 'raises' raised RuntimeError: no map for you",
+            "Traceback (most recent call last):",
+            '    raise RuntimeError("no map for you")',
+            "Repeat: pytest --xai 'xai::net::raises::told'*",
+        ]
+    )
+
+
+@pytest.mark.parametrize(
+    "policy, status, line",
+    [
+        ("fail", pytest.ExitCode.TESTS_FAILED, "* 1 failed in *"),
+        ("warn", pytest.ExitCode.OK, "* 1 undecided in *"),
+        ("pass", pytest.ExitCode.OK, "* 1 passed in *"),
+    ],
+)
+def test_the_policy_for_undecided(told, policy, status, line):
+    result = told.runpytest("--xai", "xai::net::undecided::told", f"--xai-undecided={policy}")
+    assert result.ret == status
+    result.stdout.fnmatch_lines([line])
+
+
+EXPECTING = """
+    register = pytest_xai_register
+
+    def pytest_xai_register(registry):
+        register(registry)
+        registry.expect_failure({!r}, "told", reason="known since 1902")
+"""
+
+
+def test_an_expected_failure_is_an_xfail(told, add_to_conftest):
+    add_to_conftest(EXPECTING.format("fails"))
+    result = told.runpytest("--xai", "xai::net::fails::told", "-rx")
+    result.assert_outcomes(xfailed=1)
+    assert result.ret == pytest.ExitCode.OK
+    result.stdout.fnmatch_lines(
+        ["XFAIL xai::net::fails::told - *Expected to fail: known since 1902*"]
+    )
+
+
+def test_an_expected_failure_that_passes_fails_the_run(told, add_to_conftest):
+    add_to_conftest(EXPECTING.format("passes"))
+    result = told.runpytest("--xai", "xai::net::passes::told")
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(["Expected to fail (known since 1902) but passed: remove the exp*"])
+
+
+def test_runxfail_takes_expected_failures_for_failures(told, add_to_conftest):
+    add_to_conftest(EXPECTING.format("fails"))
+    result = told.runpytest("--xai", "xai::net::fails::told", "--runxfail")
+    result.assert_outcomes(failed=1)
+
+
+def test_what_is_only_measured_cannot_fail_the_run(told):
+    told.makepyfile(
+        told=(told.path / "told.py").read_text().replace('scope="universal"', 'scope="claimed"')
+    )
+    result = told.runpytest(*SELECT)
+    result.assert_outcomes(passed=3, skipped=2)
+    assert result.ret == pytest.ExitCode.OK
+    result.stdout.fnmatch_lines(["fails * (fail)", "raises * (error)", "In brackets: measured*"])
+
+
+def test_a_factory_is_called_once_and_its_error_is_a_verdict(told, report):
+    told.makepyfile(
+        my_model=(told.path / "my_model.py").read_text()
+        + "\n\ndef load_subject():\n    made.append(1)\n    raise OSError('no data here')\n",
+        test_it="import my_model\n\ndef test_made(): assert len(my_model.made) == 1",
+    )
+    payload = report("--xai-select=told", "xai::net", "test_it.py", "-p", "no:randomly")
+    assert payload["summary"]["outcomes"]["error"] == 5
+    reason = row_of(payload, "passes")["reason"]
+    assert reason.startswith("subject 'net' cannot be made: OSError: no data here\nTraceback")
+
+
+def test_the_factory_is_called_once(told, add_to_conftest):
+    add_to_conftest("""
+        def pytest_sessionfinish():
+            import my_model
+
+            print(f"made {len(my_model.made)} times")
+    """)
+    told.runpytest(*SELECT, "-s").stdout.fnmatch_lines(["*made 1 times"])
+
+
+@pytest.mark.parametrize("returned", ["None", "3"])
+def test_a_factory_that_returns_something_else_is_an_error(told, report, returned):
+    told.makepyfile(
+        my_model=(told.path / "my_model.py").read_text()
+        + f"\n\ndef load_subject():\n    return {returned}\n"
+    )
+    payload = report("xai::net::passes::told")
+    assert "expected a pytest_xai.Subject" in payload["results"][0]["reason"]
+
+
+def test_a_subject_has_its_registered_name_and_its_model_back_afterwards(told, add_to_conftest):
+    add_to_conftest("""
+        subject = load_subject()
+        subject.model.train()
+
+        def pytest_xai_register(registry):
+            registry.subject("same", subject)
+            registry.explainer("passes", gradient)
+
+        def pytest_configure(config):
+            config.add_cleanup(lambda: print(subject.name, subject.model.training))
+    """)
+    result = told.runpytest(*SELECT, "-s")
+    result.stdout.fnmatch_lines(["same: complexity", "Sequential True"])
+
+
+def test_stop_after_the_first_failure(told, report):
+    payload = report("--xai-select=told", "-x")
+    assert [row["outcome"] for row in payload["results"]] == ["passed", "failed"]
+    assert (payload["run"]["planned"], payload["run"]["selected"]) == (5, 5)
+
+
+def test_maxfail(told):
+    told.runpytest(*SELECT, "--maxfail=2").assert_outcomes(passed=1, failed=2, skipped=1)
+
+
+def test_last_failed_first_and_stepwise(told):
+    told.makepyfile(test_it="def test_ordinary(): pass")
+    told.runpytest(*SELECT)
+    told.runpytest(*SELECT, "--lf").assert_outcomes(failed=2)
+    told.runpytest(*SELECT, "--ff").stdout.fnmatch_lines(
+        ["xai FF *", "test_it.py . *", "xai .us *"]
+    )
+    told.runpytest(*SELECT, "--sw").assert_outcomes(passed=2, failed=1)
+    told.runpytest(*SELECT, "--sw").assert_outcomes(failed=1, deselected=2)
+
+
+def test_junit(told):
+    told.runpytest(*SELECT, "--junitxml=junit.xml", "-o", "junit_family=xunit2")
+    suite = ET.parse(told.path / "junit.xml").getroot()[0]  # noqa: S314  # our own file
+    cases = {case.get("classname"): case for case in suite}
+    assert {case.get("name") for case in suite} == {"told"}
+    assert [suite.get(key) for key in ("tests", "failures", "skipped", "errors")] == [*"5210"]
+    failed = cases["xai.net.fails"]
+    assert "Worst image" in failed.find("failure").text
+    (row,) = failed.find("properties")
+    assert row.get("name") == "xai"
+    assert '"outcome": "failed"' in row.get("value")
+
+
+def test_without_the_terminal_plugin(told, report):
+    payload = report("--xai-select=told", "-p", "no:terminal")
+    assert payload["summary"]["verdicts"] == 5
+
+
+def test_markers_of_items(told):
+    told.makepyfile(
+        told=(told.path / "told.py").read_text().replace("limit_s", 'marks=("slow",), limit_s')
+    )
+    told.makeini("[pytest]\naddopts = --strict-markers")
+    for expression, count in (("slow", 5), ("complexity and xai", 5), ("not slow", 0)):
+        result = told.runpytest(*SELECT, "--co", "-q", "-m", expression)
+        assert sum("::told" in line for line in result.outlines) == count
+
+
+def test_what_needs_a_gpu_is_skipped_without_one(told, report, monkeypatch):
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    told.makepyfile(
+        told=(told.path / "told.py").read_text().replace("limit_s", 'marks=("gpu",), limit_s')
+    )
+    payload = report("xai::net::passes::told")
+    (row,) = payload["results"]
+    assert (row["outcome"], row["reason"]) == ("not_applicable", "needs a GPU that torch can use")
+
+
+def test_an_item_that_breaks_before_its_verdict_has_a_row(told, report, add_to_conftest):
+    add_to_conftest("""
+        def pytest_runtest_setup(item):
+            raise OSError("the disk is full")
+    """)
+    payload = report("xai::net::passes::told")
+    (row,) = payload["results"]
+    assert row["outcome"] == "error"
+    assert "the disk is full" in row["reason"]
+
+
+def test_warnings_as_errors_do_not_fail_our_own_code(told):
+    told.runpytest("-Werror", *SELECT, "-k", "passes").assert_outcomes(passed=1)
+
+
+def test_a_bug_in_a_check_shows_a_traceback_and_has_a_row(told, report):
+    told.makepyfile(
+        told=(told.path / "told.py").read_text().replace("bench.maps(explainer)", "1 / 0")
+    )
+    payload = report("xai::net::passes::told")
+    (row,) = payload["results"]
+    assert row["outcome"] == "error"
+    assert "ZeroDivisionError" in row["reason"]
