@@ -1,6 +1,7 @@
 """Runs one check until its verdict is certain."""
 
 import time
+import traceback
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
@@ -11,11 +12,11 @@ import torch
 from torch import Tensor
 
 from pytest_xai.bench import ROUND, Bench
-from pytest_xai.errors import GuestError, NotApplicable, XaiError
+from pytest_xai.errors import GuestError, InvalidArgument, NotApplicable, XaiError
 from pytest_xai.protocol import NamedExplainer
 from pytest_xai.registry import Check
 from pytest_xai.sequential import decide_mean
-from pytest_xai.verdict import Finding, Verdict, holds, worst
+from pytest_xai.verdict import Finding, Verdict, holds, tells, worst
 
 __all__ = ["Assignment", "judge"]
 
@@ -56,11 +57,17 @@ def judge(bench: Bench, explainer: NamedExplainer, assignment: Assignment) -> Ve
     try:
         fields = _outcome(bench, explainer, assignment)
     except NotApplicable as reason:
-        fields = {"outcome": "not_applicable", "reason": str(reason)}
+        fields = {"outcome": "not_applicable", "reason": str(reason) or "the check does not apply"}
     except GuestError as error:
         fields = {"outcome": "error", "reason": str(error), "traceback": error.traceback}
     except XaiError as error:
         fields = {"outcome": "error", "reason": f"{type(error).__name__}: {error}"}
+    except Exception as error:  # noqa: BLE001  # a check may be a guest's as well
+        fields = {
+            "outcome": "error",
+            "reason": f"the check raised {type(error).__name__}: {error}",
+            "traceback": traceback.format_exc(),
+        }
     check = assignment.check
     return Verdict(
         subject=bench.subject.name,
@@ -115,26 +122,38 @@ class _Round:
 
 def _round(bench: Bench, explainer: NamedExplainer, check: Check) -> _Round:
     """The finding on one round of images, decided in float64 where float32 says it fails."""
-    finding = check.function(bench, explainer)
+    finding = _found(bench, explainer, check)
     if check.arbitrated and bench.inputs.dtype != torch.float64 and _broken(finding, check):
         finding = _arbitrate(bench, explainer, check, finding)
     return _Round(images=bench.images, finding=finding)
 
 
+def _found(bench: Bench, explainer: NamedExplainer, check: Check) -> Finding:
+    finding = check.function(bench, explainer)
+    if finding.values.shape != (len(bench),):
+        got = f"shape {tuple(finding.values.shape)}"
+        expected = f"one figure per image: ({len(bench)},)"
+        raise InvalidArgument.of("values of the finding", got=got, expected=expected)
+    return finding
+
+
 def _broken(finding: Finding, check: Check) -> bool:
-    values = finding.values
-    return bool((~holds(values, finding.limits, check.direction) & ~torch.isnan(values)).any())
+    """Whether an image that can tell is beyond its limit."""
+    beyond = ~holds(finding.values, finding.limits, check.direction)
+    return bool((beyond & tells(finding.values, finding.limits)).any())
 
 
 def _arbitrate(bench: Bench, explainer: NamedExplainer, check: Check, finding: Finding) -> Finding:
     dtype = str(bench.inputs.dtype).removeprefix("torch.")
     try:
-        decided = check.function(bench.double(), explainer)
+        decided = _found(bench.double(), explainer, check)
     except XaiError as error:
         note = f"Judged in {dtype}: it could not be decided in float64 ({error})."
         return _noted(finding, note)
     if _broken(decided, check):
         return _noted(decided, "Confirmed in float64.")
+    if not tells(decided.values, decided.limits).any():
+        return _noted(decided, f"Beyond the limit in {dtype}, but no image can tell in float64.")
     return _noted(decided, f"Decided in float64: the {dtype} difference is rounding.")
 
 
@@ -185,7 +204,7 @@ class _Tally:
 
     @property
     def usable(self) -> Tensor:
-        return ~(torch.isnan(self.values) | torch.isnan(self.limits))
+        return tells(self.values, self.limits)
 
     def _weigh(self) -> None:
         """Test whether the mean of the values keeps the mean of the limits."""
@@ -230,7 +249,8 @@ class _Tally:
     def _reason(self, count: int) -> str:
         sentences: list[str] = []
         if self.outcome == "failed":
-            sentences += [f.cause for f in self.rounds if f.cause][-1:]
+            causes = [f.cause for f in self.rounds if f.cause]
+            sentences.append(causes[-1] if causes else "The figure is beyond its limit.")
         elif self.outcome == "undecided":
             sentences.append(
                 self.stopped
@@ -260,31 +280,32 @@ class _Tally:
         return [f"Means: {', '.join(facts)}."] if facts else []
 
     def _facts(self) -> dict[str, Tensor]:
-        return {
-            name: torch.cat([f.facts[name].detach().double().cpu() for f in self.rounds])
-            for name in self.rounds[0].facts
-        }
+        def of(finding: Finding, name: str) -> Tensor:
+            values = finding.facts.get(name, torch.full_like(finding.values, torch.nan))
+            return values.detach().double().cpu()
 
-    def _counterexample(self, place: int | None) -> dict[str, Any] | None:
-        if place is None:
-            return None
-        facts = {name: float(values[place]) for name, values in self._facts().items()}
+        names = dict.fromkeys(name for f in self.rounds for name in f.facts)
+        return {name: torch.cat([of(f, name) for f in self.rounds]) for name in names}
+
+    def _counterexample(self, place: int | None) -> dict[str, Any]:
+        assert place is not None  # what failed has an image that can tell
         return {
             "image": self.images[place],
-            "figure": float(self.values[place]),
-            "limit": float(self.limits[place]),
+            "figure": _finite(self.values[place]),
+            "limit": _finite(self.limits[place]),
             "cause": next((f.cause for f in reversed(self.rounds) if f.cause), None),
-            "facts": {name: value if np.isfinite(value) else None for name, value in facts.items()},
+            "facts": {name: _finite(values[place]) for name, values in self._facts().items()},
         }
 
     def _tensors(self, place: int | None) -> dict[str, Tensor]:
-        if place is None:
-            return {}
-        for finding in self.rounds:
-            if place < len(finding.values):
-                return {k: v[place].detach().cpu() for k, v in finding.tensors.items()}
-            place -= len(finding.values)
-        return {}
+        assert place is not None
+        places = [(finding, i) for finding in self.rounds for i in range(len(finding.values))]
+        finding, position = places[place]
+        return {name: tensor[position].detach().cpu() for name, tensor in finding.tensors.items()}
+
+
+def _finite(value: Tensor) -> float | None:
+    return float(value) if torch.isfinite(value) else None
 
 
 def _as_expected(fields: dict[str, Any], expected: str | None) -> dict[str, Any]:

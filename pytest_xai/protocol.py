@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Protocol, TypeVar, overload, runtime_checkable
+from typing import Any, Protocol, TypeVar, overload, runtime_checkable
 
 import numpy as np
 import torch
@@ -94,7 +94,7 @@ def explainer(
     which see for the arguments.
 
     Raises:
-        InvalidArgument: ``claims`` is a single string.
+        InvalidArgument: ``claims`` is a single string, or the object takes no attributes.
     """
     if isinstance(claims, str):
         raise InvalidArgument.of("claims", got=repr(claims), expected="a set of names of checks")
@@ -111,7 +111,14 @@ def explainer(
     )
 
     def describe(target: T) -> T:
-        setattr(target, _ATTRIBUTE, traits)
+        try:
+            setattr(target, _ATTRIBUTE, traits)
+        except (AttributeError, TypeError) as error:
+            raise InvalidArgument.of(
+                "explainer",
+                got=f"a {type(target).__name__}, which takes no attributes",
+                expected="a function, a class or an instance; wrap it in a function",
+            ) from error
         return target
 
     return describe if function is None else describe(function)
@@ -175,7 +182,7 @@ def normalise(attributions: object, inputs: Tensor) -> Tensor:
             ("shape"), or with NaN or infinite values ("finite").
     """
     if isinstance(attributions, np.ndarray):
-        attributions = torch.from_numpy(attributions)
+        attributions = _from_numpy(attributions)
     if not isinstance(attributions, Tensor):
         raise InvalidAttribution(
             f"the explainer returned {type(attributions).__name__}, expected a tensor of shape "
@@ -187,7 +194,13 @@ def normalise(attributions: object, inputs: Tensor) -> Tensor:
             f"the explainer returned a tensor of {attributions.dtype}, expected a floating dtype",
             problem="type",
         )
-    maps = attributions.detach().to(inputs.device)
+    if attributions.layout != torch.strided:
+        raise InvalidAttribution(
+            f"the explainer returned a tensor of {attributions.layout}, expected a dense tensor",
+            problem="type",
+        )
+    # A copy: an explainer may write its next maps into the same memory.
+    maps = attributions.detach().to(inputs.device, copy=True)
     spatial = tuple(inputs.shape[2:])
     if inputs.ndim >= 3 and maps.shape == (len(inputs), *spatial):
         maps = maps.unsqueeze(1)
@@ -206,6 +219,17 @@ def normalise(attributions: object, inputs: Tensor) -> Tensor:
             problem="finite",
         )
     return maps
+
+
+def _from_numpy(array: np.ndarray[Any, Any]) -> Tensor:
+    try:
+        # Flipped, read-only or foreign-endian arrays are none that torch can share.
+        return torch.from_numpy(np.array(array, dtype=array.dtype.newbyteorder("="), order="C"))
+    except TypeError as error:
+        raise InvalidAttribution(
+            f"the explainer returned an array of dtype {array.dtype}, expected a floating dtype",
+            problem="type",
+        ) from error
 
 
 def _accepted(inputs: Tensor) -> str:

@@ -62,13 +62,14 @@ def select(
         UnknownName: a name is neither a check nor a family, or a claim is no check.
     """
     table = catalogue.all()
-    known = [*FAMILIES, *(check.name for check in table)]
+    names = [check.name for check in table]
+    known = [*FAMILIES, *names]
     for name in (*select, *ignore):
         if name not in known:
             raise UnknownName.among("check or family", name, known)
     for claim in sorted(traits.claims):
-        if claim not in known:
-            raise UnknownName.among("claim", claim, [check.name for check in table])
+        if claim not in names:
+            raise UnknownName.among("claim", claim, names)
     planned = []
     for check in table:
         wanted = not select or check.name in select or check.family in select
@@ -85,7 +86,12 @@ def share_alpha(alpha: float, planned: Iterable[Planned]) -> float:
 
     Bonferroni holds whatever the verdicts of a run have to do with each other, and they have
     much: they share images, maps and attacks.
+
+    Raises:
+        InvalidArgument: alpha is not between 0 and 1.
     """
+    if not 0 < alpha < 1:
+        raise InvalidArgument.of("alpha", got=alpha, expected="between 0 and 1")
     sampled = sum(1 for item in planned if item.asserted and item.check.judged == "mean")
     return alpha / max(sampled, 1)
 
@@ -167,7 +173,9 @@ def check_explainer(
 
         explainer = gallery.get(explainer)
     guest = named(explainer)
-    planned = select(guest.traits, select=tuple(checks or ()), ignore=tuple(ignore))
+    planned = select(
+        guest.traits, select=_names("checks", checks or ()), ignore=_names("ignore", ignore)
+    )
     expected = dict(expected_failures or {})
     for name in expected:
         if name not in {item.check.name for item in planned}:
@@ -188,8 +196,9 @@ def check_explainer(
                         alpha=level,
                         budget=share,
                         expected=expected.get(item.check.name),
+                        # Alone, a check has its share of alpha and budget for itself.
                         reproduce=f"check_explainer({guest.name}, checks=[{item.check.name!r}], "
-                        f"seed={seed})",
+                        f"seed={seed}, alpha={level!r}, budget={share})",
                     ),
                 )
                 for item, share in zip(planned, budgets, strict=True)
@@ -209,7 +218,13 @@ def share_budget(budget: int | None, planned: Sequence[Planned]) -> list[int | N
     if budget < 0:
         raise InvalidArgument.of("budget", got=budget, expected="a number of evaluations >= 0")
     weights = [item.check.cost.least for item in planned]
-    return [budget * weight // sum(weights) for weight in weights]
+    return [budget * weight // max(sum(weights), 1) for weight in weights]
+
+
+def _names(argument: str, names: Iterable[str]) -> tuple[str, ...]:
+    if isinstance(names, str):
+        raise InvalidArgument.of(argument, got=repr(names), expected="a list of names")
+    return tuple(names)
 
 
 def _subject(subject: Subject | Callable[[], Subject] | None) -> Subject:

@@ -59,7 +59,8 @@ class RandomState:
             not torch.equal(a, b) for a, b in zip(self.cuda, other.cuda, strict=True)
         ):
             names.add("torch")
-        if self.numpy[2] != other.numpy[2] or not np.array_equal(self.numpy[1], other.numpy[1]):
+        # The position, and the normal value that is kept for the next draw.
+        if self.numpy[2:] != other.numpy[2:] or not np.array_equal(self.numpy[1], other.numpy[1]):
             names.add("numpy")
         if self.python != other.python:
             names.add("python")

@@ -48,10 +48,12 @@ def decide_mean(
         alpha: probability of a wrong decision, at any time; both sides share it.
 
     Raises:
-        InvalidArgument: values outside the spread or not finite, threshold not inside, alpha
-            not between 0 and 1.
+        InvalidArgument: values outside the spread or not finite, an infinite spread, threshold
+            not inside, alpha not between 0 and 1.
     """
     low, high = spread
+    if not np.isfinite(high - low):
+        raise InvalidArgument.of("spread", got=spread, expected="two finite numbers")
     if not low < threshold < high:
         raise InvalidArgument.of("threshold", got=threshold, expected=f"inside {spread}")
     if not 0 < alpha < 1:

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-__all__ = ["OUTCOMES", "Evaluations", "Finding", "Verdict", "holds", "worst"]
+__all__ = ["OUTCOMES", "Evaluations", "Finding", "Verdict", "holds", "tells", "worst"]
 
 OUTCOMES = ("passed", "failed", "undecided", "not_applicable", "error", "xfailed", "xpassed")
 
@@ -152,20 +152,27 @@ def holds(values: Tensor, limits: Tensor | float, direction: str) -> Tensor:
     return values <= limits if direction == "<=" else values >= limits
 
 
+def tells(values: Tensor, limits: Tensor | float) -> Tensor:
+    """Per image whether its value and its limit can be compared, BoolTensor (n,).
+
+    Neither can where one is not-a-number, nor where both are infinite.
+    """
+    return ~torch.isnan(values - limits)
+
+
 def worst(values: Tensor, limits: Tensor, direction: str) -> int | None:
     """Position of the image that is furthest beyond its limit, or nearest to it.
 
-    Measured as the ratio of value and limit where the limit is not zero: tolerances follow the
-    size of an image's numbers. NaN values do not count; None if nothing else is there.
+    Measured as the ratio of value and limit where the limit is neither zero nor infinite:
+    tolerances follow the size of an image's numbers. Images that cannot tell do not count; None
+    if there are no others.
     """
-    usable = ~torch.isnan(values)
-    if not usable.any():
-        return None
     sign = 1.0 if direction == "<=" else -1.0
-    scale = torch.where(limits.abs() > 0, limits.abs(), torch.ones_like(limits))
+    has_size = (limits != 0) & torch.isfinite(limits)
+    scale = torch.where(has_size, limits.abs(), torch.ones_like(limits))
     excess = sign * (values - limits) / scale
-    excess = torch.where(usable, excess, torch.full_like(excess, -math.inf))
-    return int(excess.argmax())
+    usable = (~torch.isnan(excess)).nonzero().flatten()
+    return int(usable[excess[usable].argmax()]) if len(usable) else None
 
 
 def _finite(value: float | None) -> float | None:

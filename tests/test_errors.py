@@ -18,7 +18,8 @@ BUILT_IN = {
 
 
 def test_every_error_of_the_module_is_public():
-    defined = {name for name, value in vars(errors).items() if inspect.isclass(value)}
+    classes = {name: value for name, value in vars(errors).items() if inspect.isclass(value)}
+    defined = {name for name, value in classes.items() if issubclass(value, Exception)}
     assert defined == set(errors.__all__)
 
 

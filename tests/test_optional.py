@@ -1,6 +1,7 @@
 """Optional packages: what to install is said where one is missing."""
 
 import json.decoder
+import sys
 from importlib import metadata
 
 import pytest
@@ -16,7 +17,7 @@ def package(tmp_path, monkeypatch):
     def make(code):
         (tmp_path / "guest.py").write_text(code, "utf-8")
         monkeypatch.syspath_prepend(tmp_path)
-        monkeypatch.delitem(__import__("sys").modules, "guest", raising=False)
+        monkeypatch.delitem(sys.modules, "guest", raising=False)
 
     return make
 

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pytest_xai import reporting
-from pytest_xai.verdict import OUTCOMES, Evaluations, Verdict, holds, worst
+from pytest_xai.verdict import OUTCOMES, Evaluations, Verdict, holds, tells, worst
 
 NAN, INF = math.nan, math.inf
 ROW_KEYS = [
@@ -57,7 +57,7 @@ def verdict_of(**fields):
     return Verdict(**{**given, **fields})
 
 
-# ------------------------------------------------------------------------------------------- holds
+# -------------------------------------------------------------------------------------------- holds
 
 
 @pytest.mark.parametrize(
@@ -89,7 +89,7 @@ def test_every_image_has_its_own_limit():
     assert holds(values, 1.0, "<=").tolist() == [True, False, False]
 
 
-# ------------------------------------------------------------------------------------------- worst
+# -------------------------------------------------------------------------------------------- worst
 
 
 @pytest.mark.parametrize(
@@ -114,8 +114,15 @@ def test_every_image_has_its_own_limit():
         # Infinities are the worst there is, not-a-number does not count.
         ([5.0, INF], [1.0, 1.0], "<=", 1),
         ([5.0, -INF], [9.0, 1.0], ">=", 1),
+        ([5.0, -INF], [9.0, 1.0], "<=", 0),
         ([NAN, 0.1, 0.2], [1.0, 1.0, 1.0], "<=", 2),
         ([NAN, -INF, NAN], [1.0, 1.0, 1.0], "<=", 1),
+        # What cannot be compared does not count.
+        ([5.0, 1.0], [1.0, NAN], "<=", 0),
+        ([INF, 0.5], [INF, 1.0], "<=", 1),
+        # Without a limit there is no violation, and beyond an infinite one no worse.
+        ([9.0, 0.5], [INF, 1.0], "<=", 1),
+        ([1.0, 9.0], [-INF, 1.0], "<=", 0),
     ],
 )
 def test_the_worst_image_is_furthest_beyond_its_limit_in_proportion(
@@ -127,6 +134,24 @@ def test_the_worst_image_is_furthest_beyond_its_limit_in_proportion(
 @pytest.mark.parametrize("values", [[], [NAN], [NAN, NAN]])
 def test_without_a_usable_image_there_is_no_worst(values):
     assert worst(torch.tensor(values), torch.ones(len(values)), "<=") is None
+
+
+@pytest.mark.parametrize(
+    "value, limit, expected",
+    [
+        (1.0, 2.0, True),
+        (INF, 2.0, True),
+        (1.0, INF, True),
+        (INF, -INF, True),
+        (NAN, 2.0, False),
+        (1.0, NAN, False),
+        (INF, INF, False),
+        (-INF, -INF, False),
+    ],
+)
+def test_an_image_tells_where_figure_and_limit_can_be_compared(value, limit, expected):
+    assert tells(torch.tensor([value]), limit).tolist() == [expected]
+    assert tells(torch.tensor([value]), torch.tensor([limit])).tolist() == [expected]
 
 
 @settings(derandomize=True, deadline=None, max_examples=200)
@@ -155,7 +180,7 @@ def test_the_worst_image_agrees_with_a_search(pairs, direction):
         assert usable[found] == max(usable.values())
 
 
-# --------------------------------------------------------------------------------------------- row
+# ---------------------------------------------------------------------------------------------- row
 
 
 def test_the_row_has_the_keys_of_the_design_and_nothing_else():
