@@ -88,7 +88,8 @@ def _peak_log_capital(values: _Floats, means: _Floats) -> _Floats:
     edge = past_mean - means
     bets = np.clip(edge / (past_variance + edge**2), 0.0, _BOLDNESS / means)
     capital = np.cumsum(np.log1p(bets * (values[:, None] - means)), axis=0)
-    return capital.max(axis=0, initial=0.0)  # type: ignore[no-any-return]  # numpy types max as Any
+    peak: _Floats = capital.max(axis=0, initial=0.0)
+    return peak
 
 
 def _kept(grid: _Floats, above: NDArray[np.bool_], below: NDArray[np.bool_]) -> tuple[float, float]:

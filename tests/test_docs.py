@@ -1,0 +1,91 @@
+"""The documentation's examples do what the text around them says."""
+
+import json
+import re
+import sys
+from pathlib import Path
+
+import pytest
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+DOCS = Path(__file__).parents[1] / "docs"
+
+
+def files_of(page: str) -> list[tuple[str, str]]:
+    """The page's code blocks that begin with the name of their file, in order."""
+    text = (DOCS / page).read_text("utf-8")
+    blocks = re.findall(
+        r"^```(?:python|toml)\n(# ([\w.]+)\n.*?)^```$", text, re.MULTILINE | re.DOTALL
+    )
+    return [(name, block) for block, name in blocks]
+
+
+def outcomes(pytester: pytest.Pytester, *options: str) -> dict[str, str]:
+    """Outcomes of a run of the gate in a process of its own, by explainer::check."""
+    pytester.runpytest_subprocess("--xai", "--xai-json", "report.json", *options)
+    report = json.loads(Path(pytester.path, "report.json").read_text("utf-8"))
+    return {f"{row['explainer']}::{row['check']}": row["outcome"] for row in report["results"]}
+
+
+@pytest.mark.slow
+def test_the_tutorial_ends_each_section_as_it_says(pytester: pytest.Pytester) -> None:
+    bars, naive, registration, mended = files_of("tutorial.md")
+    for name, text in (bars, naive, registration):
+        Path(pytester.path, name).write_text(text, "utf-8")
+
+    found = outcomes(pytester)
+    assert {key for key, outcome in found.items() if outcome == "failed"} == {
+        "mine::input_untouched",
+        "mine::side_effects",
+        "mine::target_sensitive",
+        "mine::deepfool_dice",
+    }
+
+    assert mended[0] == naive[0]
+    Path(pytester.path, mended[0]).write_text(mended[1], "utf-8")
+    assert set(outcomes(pytester).values()) == {"passed"}
+
+    boasting = mended[1].replace('"linearity"', '"linearity", "summation_to_delta"')
+    Path(pytester.path, mended[0]).write_text(boasting, "utf-8")
+    claimed = outcomes(pytester, "-k", "mine and summation_to_delta")
+    assert claimed == {"mine::summation_to_delta": "failed"}
+
+
+@pytest.mark.slow
+def test_the_check_of_the_how_to_tells_controls_apart(pytester: pytest.Pytester) -> None:
+    [(name, text)] = files_of("how-to/write-a-check.md")
+    Path(pytester.path, name).write_text(text, "utf-8")
+    found = outcomes(pytester, "--xai-demo", "-k", "border_spared and (saliency or random_map)")
+    assert found == {"saliency::border_spared": "passed", "random_map::border_spared": "undecided"}
+
+
+@pytest.mark.slow
+def test_the_explainer_of_the_how_to_keeps_its_promises(pytester: pytest.Pytester) -> None:
+    for name, text in files_of("how-to/check-a-new-explainer.md"):
+        Path(pytester.path, name).write_text(text, "utf-8")
+    result = pytester.runpytest_subprocess("-v")
+    counts = result.parseoutcomes()
+    assert counts.keys() == {"passed"}
+    assert counts["passed"] > 10
+    result.stdout.fnmatch_lines(["*test_gradient[[]gradient-finite[]] PASSED*"])
+
+
+def test_the_table_of_the_how_to_has_known_keys_only() -> None:
+    [(_, text)] = [
+        block
+        for block in files_of("how-to/put-it-in-a-model-repo.md")
+        if block[0] == "pyproject.toml"
+    ]
+    table = tomllib.loads(text)["tool"]["pytest_xai"]
+    assert table.keys() == {"subjects", "explainers", "select", "expected_failures"}
+
+
+def test_the_bibliography_is_sorted_and_without_doubles() -> None:
+    text = (DOCS / "references.bib").read_text("utf-8")
+    keys = re.findall(r"^@\w+\{(\w+),$", text, re.MULTILINE)
+    assert len(keys) > 20
+    assert keys == sorted(set(keys))
