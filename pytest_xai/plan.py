@@ -104,14 +104,23 @@ def choose(cases: Sequence[Case], wanted: Sequence[str]) -> list[Case]:
 def fill_demo(registry: Registry) -> None:
     """Register the bundled subject, the demo's explainers, and what is known to fail of them."""
     from pytest_xai.explainers.demo import EXPECTED_FAILURES, EXPLAINERS
-    from pytest_xai.subjects import load_digits
 
-    registry.subject("digits", load_digits)
+    registry.subject("digits", _digits)
     for entry in EXPLAINERS:
         registry.explainer(entry.name, entry.spec, **entry.options)
     for key, reason in EXPECTED_FAILURES.items():
         explainer, _, check = key.partition("::")
         registry.expect_failure(explainer, check, reason)
+
+
+def _digits() -> object:
+    """The bundled subject, on one thread: sharing 8 x 8 images out takes longer than their work."""
+    import torch
+
+    from pytest_xai.subjects import load_digits
+
+    torch.set_num_threads(1)
+    return load_digits()
 
 
 def _id(subject: str, explainer: NamedExplainer, check: str) -> str:

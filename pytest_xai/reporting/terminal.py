@@ -212,7 +212,7 @@ def _draw_totals(console: Console, rows: Sequence[Row], run: Run) -> None:
     text = (
         f"{_count(len(rows), 'verdict')}: {', '.join(counts)}\n"
         f"{forward:,} forward and {backward:,} backward evaluations in {seconds:.1f} s; "
-        f"seed {run.seed}; chance of any wrong verdict at most {run.alpha:g}"
+        f"seed {run.seed}; chance of any wrong sampled verdict at most {run.alpha:g}"
     )
     for line in text.splitlines():
         _line(console, "\n".join(_wrapped(line, console.width)))

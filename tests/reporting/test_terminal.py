@@ -75,7 +75,7 @@ def test_totals(row):
     assert text.endswith(
         "3 verdicts: 2 passed, 1 xfailed\n"
         "30 forward and 15 backward evaluations in 61.5 s; seed 7; "
-        "chance of any wrong verdict at most 0.01\n"
+        "chance of any wrong sampled verdict at most 0.01\n"
     )
 
 
