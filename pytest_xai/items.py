@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -88,7 +89,7 @@ class CheckItem(pytest.Item):
         if isinstance(excinfo.value, (CheckFailed, pytest.xfail.Exception)):
             # The heading names both already.
             check, explainer = self.case.assignment.check.name, self.case.explainer.name
-            return str(excinfo.value).removeprefix(f"{explainer}::{check}: ")
+            return Brief(str(excinfo.value).removeprefix(f"{explainer}::{check}: "))
         return super().repr_failure(excinfo, style)
 
     def reportinfo(self) -> tuple[Path, None, str]:
@@ -96,6 +97,26 @@ class CheckItem(pytest.Item):
         check, explainer = self.case.assignment.check.name, self.case.explainer.name
         heading = f"{check} of {explainer} on {self.case.subject}"
         return self.config.rootpath / "xai", None, heading
+
+
+class Brief:
+    """A failure's text: JUnit files and workers pass it on whole, the terminal its first line.
+
+    The section "xai" of the terminal's summary has the rest, equal errors put together; only the
+    traceback of a guest is nowhere else.
+    """
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+        # Where pytest looks for the words behind an id in its short summary.
+        self.reprcrash = SimpleNamespace(message=text.partition("\n")[0])
+
+    def __str__(self) -> str:
+        return self.text
+
+    def toterminal(self, tw: Any) -> None:
+        """Write it; pytest calls this for the section FAILURES."""
+        tw.line(self.text if "Traceback" in self.text else self.reprcrash.message)
 
 
 def record(item: pytest.Item, verdict: "Verdict") -> None:

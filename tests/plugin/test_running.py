@@ -36,11 +36,13 @@ def test_a_failure_names_figure_claim_image_cause_and_command(told):
         [
             "*_ told of fails on net _*",
             "1, must be at most 0 (32 images)",
-            "Claim: The outcome is what the name says.",
-            "Worst image: * with 1, limit 0",
-            "Reason: It was told to.",
-            "Repeat: pytest --xai 'xai::net::fails::told' --xai-seed 0 --xai-select told",
-            "FAILED xai::net::fails::told*",
+            "FAIL xai::net::fails::told",
+            "  Claim     The outcome is what the name says.",
+            "  Figure    1, must be at most 0 (32 images)",
+            "  Worst     image * with 1, limit 0",
+            "  Cause     It was told to.",
+            "  Repeat    pytest --xai 'xai::net::fails::told' --xai-seed 0 --xai-select told",
+            "FAILED xai::net::fails::told - 1, must be at most 0*",
         ]
     )
 
