@@ -7,10 +7,20 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.conv import _ConvNd
 
 __all__ = ["bias_absorption", "layers", "rounding"]
 
-_BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
+# With running statistics, these are affine in evaluation mode.
+_RUNNING = (
+    nn.BatchNorm1d,
+    nn.BatchNorm2d,
+    nn.BatchNorm3d,
+    nn.SyncBatchNorm,
+    nn.InstanceNorm1d,
+    nn.InstanceNorm2d,
+    nn.InstanceNorm3d,
+)
 
 
 def layers(model: nn.Module, inputs: Tensor) -> list[str]:
@@ -87,10 +97,9 @@ def _recorded(model: nn.Module, seen: list[tuple[Tensor, Tensor]]) -> Iterator[N
         offset = _offset(module)
         if offset is None or not isinstance(output, Tensor) or not output.requires_grad:
             return None
-        # An in-place ReLU behind the module would overwrite what the gradient is taken for.
-        kept: Tensor = output.clone()
-        seen.append((kept, _along_channels(module, offset, kept)))
-        return kept
+        seen.append((output, _along_channels(module, offset, output)))
+        # An in-place ReLU behind the module shall not overwrite what the gradient is taken for.
+        return output.clone()
 
     handles = [module.register_forward_hook(note) for module in model.modules()]
     try:
@@ -104,7 +113,7 @@ def _offset(module: nn.Module) -> Tensor | None:
     """What a module adds to its output whatever its input is, one value per channel."""
     own = getattr(module, "bias", None)
     bias = own.detach() if isinstance(own, Tensor) else None
-    if isinstance(module, _BATCH_NORMS) and module.running_mean is not None:
+    if isinstance(module, _RUNNING) and module.running_mean is not None:
         assert module.running_var is not None  # the two come together
         scale = (module.running_var + module.eps).rsqrt()
         if module.weight is not None:
@@ -115,8 +124,8 @@ def _offset(module: nn.Module) -> Tensor | None:
 
 
 def _along_channels(module: nn.Module, offset: Tensor, output: Tensor) -> Tensor:
-    """The constant in a shape that broadcasts: convolutions and batch norms have channels first."""
-    channels_first = isinstance(module, _BATCH_NORMS) or "Conv" in type(module).__name__
+    """The constant in a shape that broadcasts: these modules have channels first."""
+    channels_first = isinstance(module, (*_RUNNING, nn.GroupNorm, _ConvNd))
     if channels_first and output.ndim > 2:
         return offset.reshape(1, -1, *[1] * (output.ndim - 2))
     return offset

@@ -6,13 +6,13 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from pytest_xai import anatomy
 from pytest_xai.calls import Call, call
 from pytest_xai.containment import Guard
 from pytest_xai.counting import Counter
-from pytest_xai.errors import NotApplicable
+from pytest_xai.errors import GuestError, NotApplicable
 from pytest_xai.guests import called, in_batches
 from pytest_xai.protocol import NamedExplainer, normalise
 from pytest_xai.seeds import derive_seed, generator, seeded
@@ -64,7 +64,11 @@ class Bench:
         counter = Counter()
         self._stop_counting = counter.watch(subject.model)
         self._shared = _Shared(guard=Guard(subject.model), counter=counter)
-        self._learn_own_effects()
+        try:
+            self._learn_own_effects()
+        except GuestError:
+            self.close()
+            raise
 
     # -- images ---------------------------------------------------------------------------------
 
@@ -319,6 +323,7 @@ class Bench:
             NotApplicable: the model has no float64 copy, and why.
         """
         if self._shared.twin is None:
+            self._settle()
             try:
                 subject = self.subject.double()
             except Exception as error:
@@ -332,8 +337,21 @@ class Bench:
         twin.images, twin._start = self.images, self._start
         return twin
 
+    def copied_model(self) -> nn.Module:
+        """A deep copy of the model as it is between guests.
+
+        Raises:
+            NotApplicable: the model cannot be copied, and why.
+        """
+        self._settle()
+        try:
+            return copy.deepcopy(self.subject.model)
+        except Exception as error:
+            raise NotApplicable(f"the model cannot be copied: {error}") from error
+
     def close(self) -> None:
         """Give the model back as it was."""
+        self._settle()
         self._stop_counting()
         for module in self._training:
             module.training = True
@@ -348,5 +366,10 @@ class Bench:
             outputs = called("the model", lambda: self.subject.model(inputs))
             if outputs.requires_grad:
                 torch.autograd.grad(outputs.sum(), inputs, allow_unused=True)
-        self.guard.learn([e for e in effects if e.kind in {"attribute", "buffer"}])
+        self.guard.learn(effects)
         self.counter.spent = before
+
+    def _settle(self) -> None:
+        """Undo what the model changed in itself: kept activations, which no copy can hold."""
+        with self.guard.watch():
+            pass

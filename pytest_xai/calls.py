@@ -80,7 +80,8 @@ def call(
 def _touched(name: str, now: Tensor, before: Tensor) -> list[str]:
     """What differs in an argument after the call."""
     changes = []
-    if now.shape != before.shape or not torch.equal(now.detach(), before):
+    same_kind = now.shape == before.shape and now.dtype == before.dtype
+    if not same_kind or not torch.equal(now.detach(), before):
         changes.append(f"the values of {name}")
     if now.requires_grad:
         changes.append(f"requires_grad of {name}")

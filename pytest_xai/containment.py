@@ -4,7 +4,7 @@ The model and the explainer are guests' code. A `Guard` knows how the model and 
 before a guest ran; afterwards it puts back whatever differs and says what it was.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -41,7 +41,9 @@ _GLOBAL_HOOKS = (
     "_global_buffer_registration_hooks",
 )
 # Registering a backward hook sets it, removing the hook does not unset it: no explainer's fault.
+# Put back without a word, since a module that has it refuses backward hooks of the other kind.
 _QUIET = "_is_full_backward_hook"
+_TENSOR_HOOKS = ("_backward_hooks", "_post_accumulate_grad_hooks")
 _TABLES = ("_parameters", "_buffers", "_modules")
 
 
@@ -76,11 +78,17 @@ class Guard:
         self._own: set[tuple[str, str]] = set()
         self._photograph()
 
-    def refresh(self) -> None:
-        """Take the model as it is now for the state to keep: its owner changed it."""
-        known = {tensor.name: tensor for tensor in self._tensors}
-        for name, value in (*self.model.named_parameters(), *self.model.named_buffers()):
-            known[name].value.copy_(value.detach())
+    def refresh(self, layer: nn.Module | None = None) -> None:
+        """Take the model as it is now for the state to keep: its owner changed it.
+
+        Args:
+            layer: the module whose own parameters and buffers were changed; None: all of the model.
+        """
+        part, deep = (self.model, True) if layer is None else (layer, False)
+        changed = {*part.parameters(recurse=deep), *part.buffers(recurse=deep)}
+        for tensor in self._tensors:
+            if tensor.tensor in changed:
+                tensor.value.copy_(tensor.tensor.detach())
 
     def learn(self, effects: list[SideEffect]) -> None:
         """Take these effects for the model's own doing (a counter, a kept activation)."""
@@ -128,7 +136,8 @@ class _Process:
 
     def __init__(self) -> None:
         self.values = {setting: setting.read() for setting in _SETTINGS}
-        self.hooks = {name: dict(getattr(module_globals, name, {})) for name in _GLOBAL_HOOKS}
+        names = [name for name in _GLOBAL_HOOKS if hasattr(module_globals, name)]
+        self.hooks = [_Table(vars(module_globals), name) for name in names]
 
     def restore(self) -> list[SideEffect]:
         effects = []
@@ -137,10 +146,11 @@ class _Process:
             if now != value:
                 effects.append(SideEffect(setting.kind, setting.where, f"{value} became {now}"))
                 setting.write(value)
-        for name, before in self.hooks.items():
-            table = getattr(module_globals, name, None)
-            if table is not None and _put_back(table, before):
-                effects.append(SideEffect("hook", f"all modules ({name})", "added or removed"))
+        effects += [
+            SideEffect("hook", f"all modules ({table.name})", "added or removed")
+            for table in self.hooks
+            if table.put_back()
+        ]
         return effects
 
 
@@ -193,17 +203,14 @@ class _Module:
     def __init__(self, name: str, module: nn.Module) -> None:
         self.name = name or type(module).__name__
         self.module = module
+        self.kind = type(module)
         self.training = module.training
-        self.hooks = {table: dict(getattr(module, table)) for table in self._hook_tables()}
-        self.tables = {table: dict(getattr(module, table)) for table in _TABLES}
-        self.attributes = {
-            key: value
-            for key, value in vars(module).items()
-            if key not in {*_TABLES, *self.hooks, "training", _QUIET}
-        }
-
-    def _hook_tables(self) -> list[str]:
-        return [table for table in _HOOKS if table in vars(self.module)]
+        self.quiet = vars(module).get(_QUIET)
+        inside = vars(module)
+        self.hooks = [_Table(inside, name) for name in _HOOKS if name in inside]
+        self.tables = [_Table(inside, name) for name in _TABLES]
+        self.apart = {*_TABLES, *(table.name for table in self.hooks), "training", _QUIET}
+        self.attributes = {key: value for key, value in inside.items() if key not in self.apart}
 
     def restore(self) -> list[SideEffect]:
         effects = []
@@ -211,23 +218,26 @@ class _Module:
             now = "train" if self.module.training else "eval"
             effects.append(SideEffect("training mode", self.name, f"left in {now} mode"))
             self.module.training = self.training
-        hooked = [
-            name for name, old in self.hooks.items() if _put_back(vars(self.module)[name], old)
-        ]
+        if type(self.module) is not self.kind:
+            effects.append(SideEffect("attribute", f"{self.name}.__class__", "changed"))
+            self.module.__class__ = self.kind
+        if _QUIET in vars(self.module):
+            vars(self.module)[_QUIET] = self.quiet
+        hooked = [table.name for table in self.hooks if table.put_back()]
         if hooked:
             kinds = ", ".join(name.removeprefix("_") for name in hooked)
             effects.append(SideEffect("hook", self.name, f"{kinds} added or removed"))
-        for table, before in self.tables.items():
-            if _put_back(vars(self.module)[table], before):
-                what = {"_modules": "submodule"}.get(table, table.strip("_").removesuffix("s"))
+        for table in self.tables:
+            if table.put_back():
+                what = table.name.strip("_").removesuffix("s")
+                what = "submodule" if what == "module" else what
                 effects.append(SideEffect(what, self.name, "replaced, added or removed"))
         effects += self._restore_attributes()
         return effects
 
     def _restore_attributes(self) -> list[SideEffect]:
         now = vars(self.module)
-        known = {*self.attributes, *_TABLES, *self.hooks, "training", _QUIET}
-        added = [key for key in now if key not in known]
+        added = [key for key in now if key not in self.attributes and key not in self.apart]
         changed = [
             key for key, value in self.attributes.items() if key not in now or now[key] is not value
         ]
@@ -250,12 +260,15 @@ class _Tensor:
         self.requires_grad = tensor.requires_grad
         self.grad = tensor.grad
         self.grad_value = None if tensor.grad is None else tensor.grad.detach().clone()
+        self.hooks = {name: dict(getattr(tensor, name) or {}) for name in _TENSOR_HOOKS}
 
     def restore(self) -> list[SideEffect]:
         effects = []
         tensor = self.tensor
         if tensor.requires_grad != self.requires_grad:
             effects.append(SideEffect("requires_grad", self.name, f"left {tensor.requires_grad}"))
+            if not tensor.is_leaf:  # a buffer that was changed in place by something with a graph
+                tensor.detach_()
             tensor.requires_grad_(self.requires_grad)
         if not _same(tensor, self.value):
             effects.append(SideEffect(self.kind, self.name, "its values changed"))
@@ -270,6 +283,13 @@ class _Tensor:
             if self.grad is not None and self.grad_value is not None:
                 _write(self.grad, self.grad_value)
             tensor.grad = self.grad
+        for name, before in self.hooks.items():
+            table = getattr(tensor, name)
+            if dict(table or {}) != before:
+                effects.append(SideEffect("hook", self.name, f"{name} added or removed"))
+                # Emptied, not dropped: the engine keeps the table.
+                table.clear()
+                table.update(before)
         return effects
 
 
@@ -285,26 +305,40 @@ def _alike(a: Tensor, b: Tensor) -> bool:
 
 
 def _same(now: Tensor, before: Tensor) -> bool:
-    now = now.detach()
-    if not _alike(now, before):
-        return False
-    if torch.equal(now, before):
+    return _alike(now, before) and torch.equal(_bits(now), _bits(before))
+
+
+def _bits(tensor: Tensor) -> Tensor:
+    """The values as whole numbers, as wide as possible: NaN equals itself, and it is faster."""
+    flat = tensor.detach().reshape(-1)
+    size = flat.element_size()
+    if (flat.numel() * size) % 8 == 0 and (flat.storage_offset() * size) % 8 == 0:
+        return flat.view(torch.int64)
+    return flat.view(torch.uint8)
+
+
+class _Table:
+    """A dictionary that is an attribute: itself, and what is in it, in its order."""
+
+    def __init__(self, owner: dict[str, Any], name: str) -> None:
+        self.owner, self.name = owner, name
+        self.table: dict[Any, Any] = owner[name]
+        self.before = dict(self.table)
+
+    def put_back(self) -> bool:
+        """Give it back, the very same, since handles of hooks know it; whether that was needed.
+
+        Counters of benches come and go with their benches: they are nobody's side effect.
+        """
+        now: dict[Any, Any] = self.owner.get(self.name) or {}
+        expected = {
+            **{key: entry for key, entry in self.before.items() if is_counting(entry) is not False},
+            **{key: entry for key, entry in now.items() if is_counting(entry)},
+        }
+        same = list(now) == list(expected) and all(now[key] is expected[key] for key in now)
+        if same and self.owner.get(self.name) is self.table:
+            return False
+        self.owner[self.name] = self.table
+        self.table.clear()
+        self.table.update(expected)
         return True
-    # NaN differs from itself: only values that were NaN before may be NaN now.
-    return now.is_floating_point() and torch.allclose(now, before, rtol=0, atol=0, equal_nan=True)
-
-
-def _put_back(table: dict[Any, Any], before: Mapping[Any, Any]) -> bool:
-    """Give a table its entries back, in their order; whether that was needed.
-
-    Counters of benches come and go with their benches: they are nobody's side effect.
-    """
-    expected = {
-        **{key: entry for key, entry in before.items() if is_counting(entry) is not False},
-        **{key: entry for key, entry in table.items() if is_counting(entry)},
-    }
-    same = list(table) == list(expected) and all(table[key] is expected[key] for key in table)
-    if not same:
-        table.clear()
-        table.update(expected)
-    return not same

@@ -13,6 +13,9 @@ __all__ = ["called", "in_batches"]
 
 T = TypeVar("T")
 
+# What allocators say that raise a bare RuntimeError: the CPU's on Linux and Windows, cuBLAS, cuDNN.
+_ALLOCATORS = ("can't allocate memory", "not enough memory", "_STATUS_ALLOC_FAILED")
+
 
 def called(who: str, call: Callable[[], T]) -> T:
     """Call guests' code; say whose error it was.
@@ -70,5 +73,5 @@ def _in_memory(
 
 def _is_out_of_memory(error: BaseException) -> bool:
     return isinstance(error, (torch.OutOfMemoryError, MemoryError)) or (
-        isinstance(error, RuntimeError) and "can't allocate memory" in str(error)
+        isinstance(error, RuntimeError) and any(words in str(error) for words in _ALLOCATORS)
     )

@@ -17,7 +17,7 @@ from pytest_xai.seeds import seeded
 
 __all__ = ["Attacked", "deepfool", "fgsm"]
 
-# Bounds and budgets are kept to a few units of rounding of their own size.
+# Bounds and budgets are kept to this share of the range, and to the rounding of the inputs.
 _SLACK = 1e-5
 
 
@@ -97,10 +97,14 @@ def _run(
     network = _TwoLogits(model).eval() if chunk.classes == 1 else model
     labels = chunk.predictions() if chunk.classes == 1 else chunk.targets
     seed = chunk.derive_seed("attack", chunk.images)
-    with _no_gradients_kept(model), chunk.guard.watch(), seeded(seed):
-        victim = foolbox.PyTorchModel(network, bounds=chunk.bounds, device=chunk.subject.device)
-        _, clipped, _ = make(foolbox)(victim, chunk.inputs, labels, epsilons=epsilon)
-    return clipped.detach()
+
+    def attack(inputs: Tensor, classes: Tensor) -> Tensor:
+        with _no_gradients_kept(model), chunk.guard.watch(), seeded(seed):
+            victim = foolbox.PyTorchModel(network, bounds=chunk.bounds, device=inputs.device)
+            _, clipped, _ = make(foolbox)(victim, inputs, classes, epsilons=epsilon)
+        return clipped.detach()
+
+    return chunk.batched(attack, chunk.inputs, labels)
 
 
 @contextmanager
@@ -119,11 +123,15 @@ def _no_gradients_kept(model: nn.Module) -> Iterator[None]:
 def _verified(bench: Bench, adversarial: Tensor, *, norm: float, budget: float | None) -> Attacked:
     """Look at an attack's result with our own eyes: its success flag is never asked."""
     low, high = bench.bounds
-    slack = _SLACK * (high - low)
+    finite = adversarial.flatten(1).isfinite().all(1)
+    whole = finite.reshape(-1, *[1] * (adversarial.ndim - 1))
+    adversarial = torch.where(whole, adversarial, bench.inputs)
+    rounding = torch.finfo(adversarial.dtype).eps * max(abs(low), abs(high))
+    slack = _SLACK * (high - low) + rounding
     delta = (adversarial - bench.inputs).flatten(1).double()
     size = torch.linalg.vector_norm(delta, ord=norm, dim=1)
     rows = adversarial.flatten(1)
-    within = ((rows >= low - slack) & (rows <= high + slack)).all(1)
+    within = finite & ((rows >= low - slack) & (rows <= high + slack)).all(1)
     if budget is not None:
         within &= size <= budget + slack
     before = bench.predictions()

@@ -12,7 +12,7 @@ from pytest_xai.errors import InvalidArgument
 from pytest_xai.measures.arguments import float64_pair, only_finite
 from pytest_xai.measures.masks import spatial
 
-__all__ = ["cosine", "pearson", "spearman", "ssim"]
+__all__ = ["cosine", "pearson", "ranks", "spearman", "ssim"]
 
 _WINDOW = 7  # side of the SSIM window, scikit-image's default
 _STABILISERS = ((0.01 * 2) ** 2, (0.03 * 2) ** 2)  # C1, C2 of Wang et al. for a data range of 2
@@ -40,7 +40,7 @@ def spearman(map_a: Tensor, map_b: Tensor) -> Tensor:
         1.0
     """
     a, b = float64_pair(map_a, map_b)
-    return only_finite(_correlation(_ranks(a.flatten(1)), _ranks(b.flatten(1))), a, b)
+    return only_finite(_correlation(ranks(a), ranks(b)), a, b)
 
 
 def pearson(map_a: Tensor, map_b: Tensor) -> Tensor:
@@ -116,7 +116,9 @@ def ssim(map_a: Tensor, map_b: Tensor) -> Tensor:
     return values.masked_fill(_constant(a) | _constant(b), torch.nan)
 
 
-def _ranks(rows: Tensor) -> Tensor:
+def ranks(maps: Tensor) -> Tensor:
+    """Rank of each value in its map, tied values at their average: (N, *shape) to (N, values)."""
+    rows = maps.detach().double().flatten(1)
     # Not at the top: it takes over half a second to import, and listing checks needs no ranks.
     from scipy.stats import rankdata
 

@@ -3,10 +3,12 @@
 import copy
 import itertools
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.utils import skip_init
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 __all__ = ["Wrapped", "equal_function", "mixed", "widened"]
@@ -31,7 +33,8 @@ class Wrapped(nn.Module):
         self.model = model
         self.before = before
         self.after = nn.Identity() if after is None else after
-        self.train(model.training)
+        self.training = model.training
+        self.after.train(model.training)
 
     def forward(self, inputs: Tensor) -> Tensor:
         """Run what is before, the model, and what is behind."""
@@ -44,7 +47,8 @@ class Wrapped(nn.Module):
         try:
             return super().__getattr__(name)
         except AttributeError:
-            if name == "model":
+            # Python asks for special methods by name when it copies: those are the wrapper's own.
+            if name == "model" or name.startswith("__"):
                 raise
             return getattr(self.model, name)
 
@@ -55,16 +59,29 @@ class Wrapped(nn.Module):
 
 def widened(model: nn.Module) -> Wrapped:
     """The model behind one more channel (or feature), the last, that it never reads."""
-    return Wrapped(model, before=lambda inputs: inputs[:, :-1])
+    return Wrapped(model, before=lambda inputs: inputs[:, :-1].contiguous())
 
 
-def mixed(model: nn.Module, *, outputs: int, own: float, other: float) -> Wrapped:
-    """The model whose output c is ``own * f_c + other * f_(c+1)``, the last class followed by 0."""
-    layer = nn.Linear(outputs, outputs, bias=False)
-    parameter = next(model.parameters(), torch.zeros(()))
+def mixed(
+    model: nn.Module, *, outputs: int, own: float, other: float, like: Tensor | None = None
+) -> Wrapped:
+    """The model whose output c is ``own * f_c + other * f_(c+1)``, the last class followed by 0.
+
+    Args:
+        model: its outputs are (N, outputs).
+        outputs: how many there are; a single one is multiplied by ``own + other``.
+        own: weight of the output itself.
+        other: weight of the next.
+        like: has the outputs' dtype and device; None: those of the model's first floating tensor.
+    """
+    if like is None:
+        tensors = itertools.chain(model.parameters(), model.buffers())
+        like = next((tensor for tensor in tensors if tensor.is_floating_point()), torch.zeros(()))
+    # Without its usual start, which would draw from the global generator.
+    layer = skip_init(nn.Linear, outputs, outputs, bias=False)
     eye = torch.eye(outputs)
     weight = own * eye + other * eye.roll(1, dims=1) if outputs > 1 else (own + other) * eye
-    layer.weight = nn.Parameter(weight.to(parameter), requires_grad=False)
+    layer.weight = nn.Parameter(weight.to(like), requires_grad=False)
     return Wrapped(model, after=layer)
 
 
@@ -74,7 +91,8 @@ def equal_function(model: nn.Module, inputs: Tensor) -> tuple[nn.Module, list[st
     Every batch normalisation right behind a convolution is folded into it; the last linear layer
     is split in two, the first of which reorders and doubles its inputs; every ReLU module is
     written as the product of its input with the input's sign. Derivatives are the same as well,
-    also where a ReLU's input is zero.
+    also where a ReLU's input is zero. What a model does between its modules cannot be seen, such as
+    a second use of a convolution's output: compare the outputs.
 
     Args:
         model: in evaluation mode; it stays as it is.
@@ -86,17 +104,32 @@ def equal_function(model: nn.Module, inputs: Tensor) -> tuple[nn.Module, list[st
     return twin, rewritten
 
 
-def _executed(model: nn.Module, inputs: Tensor) -> list[tuple[str, nn.Module, Any, Any]]:
-    """(name, module, input, output) of the leaf modules, in the order in which they ended."""
-    runs: list[tuple[str, nn.Module, Any, Any]] = []
+@dataclass(frozen=True, slots=True)
+class _Run:
+    """One run of a leaf module; versions tell whether a tensor was changed in place since."""
+
+    name: str
+    module: Any
+    given: Any
+    version: int | None
+    output: Any
+    output_version: int | None
+
+
+def _executed(model: nn.Module, inputs: Tensor) -> list[_Run]:
+    """The runs of the leaf modules without hooks of their own, in the order in which they ended."""
+    runs: list[_Run] = []
     handles = []
     for name, module in model.named_modules():
         if name and not any(True for _ in module.children()):
 
             def note(module: nn.Module, given: Any, output: Any, name: str = name) -> None:
-                runs.append((name, module, given[0] if given else None, output))
+                first = given[0] if given else None
+                runs.append(_Run(name, module, first, _version(first), output, _version(output)))
 
-            handles.append(module.register_forward_hook(note))
+            # A module's own hooks may do anything to it, such as compute its weight.
+            if not (module._forward_hooks or module._forward_pre_hooks):  # noqa: SLF001
+                handles.append(module.register_forward_hook(note))
     try:
         with torch.no_grad():
             model(inputs)
@@ -106,52 +139,66 @@ def _executed(model: nn.Module, inputs: Tensor) -> list[tuple[str, nn.Module, An
     return runs
 
 
-def _fold(model: nn.Module, runs: list[tuple[str, nn.Module, Any, Any]]) -> list[str]:
+def _version(value: Any) -> int | None:
+    return value._version if isinstance(value, Tensor) else None  # noqa: SLF001  # none is public
+
+
+def _fold(model: nn.Module, runs: list[_Run]) -> list[str]:
     folded = []
-    once = [name for name, *_ in runs]
-    for (name, conv, _, output), (norm_name, norm, given, _) in itertools.pairwise(runs):
+    once = [run.name for run in runs]
+    for conv, norm in itertools.pairwise(runs):
         if (
-            isinstance(conv, _CONVOLUTIONS)
-            and isinstance(norm, _BATCH_NORMS)
-            and norm.running_mean is not None
-            and given is output
-            and once.count(name) == once.count(norm_name) == 1
+            type(conv.module) in _CONVOLUTIONS
+            and type(norm.module) in _BATCH_NORMS
+            and norm.module.running_mean is not None
+            and norm.given is conv.output
+            and norm.version == conv.output_version
+            and once.count(conv.name) == once.count(norm.name) == 1
         ):
-            _replace(model, name, fuse_conv_bn_eval(conv, norm))
-            _replace(model, norm_name, nn.Identity())
-            folded.append(f"{norm_name} folded into {name}")
+            _replace(model, conv.module, fuse_conv_bn_eval(conv.module, norm.module))
+            _replace(model, norm.module, nn.Identity())
+            folded.append(f"{norm.name} folded into {conv.name}")
     return folded
 
 
-def _split(model: nn.Module, runs: list[tuple[str, nn.Module, Any, Any]]) -> list[str]:
-    for name, layer, *_ in reversed(runs):
+def _split(model: nn.Module, runs: list[_Run]) -> list[str]:
+    for name, layer in ((run.name, run.module) for run in reversed(runs)):
         if type(layer) is nn.Linear and layer.in_features <= _LARGEST_SPLIT:
-            first = nn.Linear(layer.in_features, layer.in_features, bias=False).to(layer.weight)
+            size = layer.in_features
+            first = skip_init(nn.Linear, size, size, bias=False).to(layer.weight)
             second = copy.deepcopy(layer)
             with torch.no_grad():
                 # A reversal and a power of two: no product is rounded.
-                first.weight.copy_(2 * torch.eye(layer.in_features).flip(0))
+                first.weight.copy_(2 * torch.eye(size).flip(0))
                 second.weight.copy_(layer.weight.flip(1) / 2)
-            _replace(model, name, nn.Sequential(first, second))
+            _replace(model, layer, nn.Sequential(first, second))
             return [f"{name} split in two"]
     return []
 
 
-def _unfold_relus(model: nn.Module, runs: list[tuple[str, nn.Module, Any, Any]]) -> list[str]:
-    names = dict.fromkeys(name for name, module, *_ in runs if type(module) is nn.ReLU)
-    for name in names:
-        _replace(model, name, _SignProduct())
-    return [f"{len(names)} ReLU modules written as products"] if names else []
+def _unfold_relus(model: nn.Module, runs: list[_Run]) -> list[str]:
+    relus = dict.fromkeys(run.module for run in runs if type(run.module) is nn.ReLU)
+    for relu in relus:
+        _replace(model, relu, _SignProduct(inplace=relu.inplace))
+    return [f"{len(relus)} ReLU modules written as products"] if relus else []
 
 
 class _SignProduct(nn.Module):
-    """The function of a ReLU, max(z, 0), as z times 1[z > 0]."""
+    """The function of a ReLU, max(z, 0), as z times 1[z > 0]; in place where the ReLU was."""
+
+    def __init__(self, *, inplace: bool) -> None:
+        super().__init__()
+        self.inplace = inplace
 
     def forward(self, inputs: Tensor) -> Tensor:
-        return inputs * (inputs > 0)
+        positive = inputs > 0
+        return inputs.mul_(positive) if self.inplace else inputs * positive
 
 
-def _replace(model: nn.Module, name: str, module: nn.Module) -> None:
-    parent, _, child = name.rpartition(".")
-    owner = model.get_submodule(parent) if parent else model
-    setattr(owner, child, module.train(model.training))
+def _replace(model: nn.Module, old: nn.Module, new: nn.Module) -> None:
+    """Under all the names that it has: a module may be an attribute here and in a list there."""
+    new.train(model.training)
+    for owner in list(model.modules()):
+        for name, child in list(owner._modules.items()):  # noqa: SLF001  # the public list has no doubles
+            if child is old:
+                setattr(owner, name, new)

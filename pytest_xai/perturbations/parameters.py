@@ -7,42 +7,42 @@ from pytest_xai.seeds import seeded
 
 __all__ = ["randomise_layer"]
 
-_NORMALISATIONS = (
-    nn.BatchNorm1d,
-    nn.BatchNorm2d,
-    nn.BatchNorm3d,
-    nn.InstanceNorm1d,
-    nn.InstanceNorm2d,
-    nn.InstanceNorm3d,
-    nn.GroupNorm,
-    nn.LayerNorm,
-)
-
 
 def randomise_layer(module: nn.Module, *, seed: int) -> None:
     """Draw the parameters and buffers that a module itself owns anew, in place.
 
-    By the module's own scheme (``reset_parameters``) where it has one. Normalisation layers reset
-    to constants, which is not random, and other modules have no scheme: theirs are drawn from a
+    By the module's own scheme (``reset_parameters``) where it has one. What such a scheme leaves
+    alone (the tensors that a weight is computed from) or sets to a constant (normalisations, slopes
+    of a ReLU) was not drawn, and other modules have no scheme: those parameters are drawn from a
     normal distribution with the tensor's own mean and standard deviation. Buffers (running
-    statistics) are resampled from their own values, which keeps a variance positive. The
-    global generators are left as they were.
+    statistics) are resampled from their own values, which keeps a variance positive; where
+    these are all the same, they stay. Integers stay, and so do the global generators.
 
     Args:
         module: the layer; its children are not touched.
         seed: of this layer and draw.
     """
     with seeded(seed), torch.no_grad():
+        parameters = [p for p in module.parameters(recurse=False) if p.is_floating_point()]
+        buffers = list(module.buffers(recurse=False))
+        before = {tensor: tensor.clone() for tensor in (*parameters, *buffers)}
         reset = getattr(module, "reset_parameters", None)
-        if callable(reset) and not isinstance(module, _NORMALISATIONS):
+        # The scheme of a module with children may reset these as well.
+        if callable(reset) and not any(True for _ in module.children()):
             reset()
-        else:
-            for parameter in module.parameters(recurse=False):
-                parameter.copy_(_redrawn(parameter))
-        for buffer in module.buffers(recurse=False):
-            if buffer.is_floating_point() and buffer.numel() > 1:
-                picks = torch.randint(buffer.numel(), (buffer.numel(),))
-                buffer.copy_(buffer.flatten()[picks.to(buffer.device)].reshape(buffer.shape))
+        for parameter in parameters:
+            old = before[parameter]
+            if torch.equal(parameter, old) or (parameter == parameter.flatten()[:1]).all():
+                parameter.copy_(_redrawn(old))
+        for buffer in buffers:
+            buffer.copy_(_resampled(before[buffer]))
+
+
+def _resampled(buffer: Tensor) -> Tensor:
+    if not buffer.is_floating_point() or buffer.numel() < 2:
+        return buffer
+    picks = torch.randint(buffer.numel(), (buffer.numel(),))
+    return buffer.flatten()[picks.to(buffer.device)].reshape(buffer.shape)
 
 
 def _redrawn(parameter: Tensor) -> Tensor:

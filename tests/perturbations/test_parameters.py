@@ -273,10 +273,10 @@ def test_tensors_keep_what_they_are(dtype):
 @pytest.mark.parametrize("make", [lambda: nn.Linear(4, 3), lambda: nn.BatchNorm1d(4)])
 def test_global_generators_stay_as_they_were(make):
     layer = trained(make())
-    before = torch.get_rng_state(), np.random.get_state()[1].tolist(), random.getstate()  # noqa: NPY002
+    before = torch.get_rng_state(), np.random.get_state()[1].tolist(), random.getstate()
     randomise_layer(layer, seed=0)
     assert torch.equal(torch.get_rng_state(), before[0])
-    assert np.random.get_state()[1].tolist() == before[1]  # noqa: NPY002
+    assert np.random.get_state()[1].tolist() == before[1]
     assert random.getstate() == before[2]
 
 

@@ -32,7 +32,8 @@ def linearity(bench: Bench, explainer: NamedExplainer) -> Finding:
     linear layer behind the model mixes them, so all rules for linear layers keep the axiom. A model
     with a single output is scaled by 3/2.
     """
-    network = mixed(bench.subject.model, outputs=bench.classes, own=_OWN, other=_OTHER)
+    model, like = bench.subject.model, bench.inputs
+    network = mixed(model, outputs=bench.classes, own=_OWN, other=_OTHER, like=like)
     together = bench.explain(explainer, bench.inputs, on=Guard(network)).double()
     own = bench.explain(explainer, bench.inputs).double()
     following = (bench.targets + 1) % bench.classes

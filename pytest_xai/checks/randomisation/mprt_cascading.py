@@ -1,6 +1,5 @@
 """The map changes when what the model has learned is drawn anew, from the output down."""
 
-import copy
 from collections.abc import Iterator
 
 import torch
@@ -10,7 +9,9 @@ from pytest_xai.anatomy import layers
 from pytest_xai.bench import Bench
 from pytest_xai.containment import Guard
 from pytest_xai.errors import NotApplicable
-from pytest_xai.measures import spatial, spearman, ssim
+from pytest_xai.guests import called
+from pytest_xai.measures import pearson, spatial, spearman, ssim
+from pytest_xai.measures.similarity import ranks
 from pytest_xai.nulls import halfway, unrelated
 from pytest_xai.perturbations.parameters import randomise_layer
 from pytest_xai.protocol import NamedExplainer
@@ -40,13 +41,19 @@ def mprt_cascading(bench: Bench, explainer: NamedExplainer) -> Finding:
     """
     original = bench.maps(explainer)
     null = unrelated(original, bench.targets, rank_correlation)
-    ranks, structure = [], []
+    ranked = ranks(spatial(original))
+    correlations, structure = [], []
     for maps in _cascade(bench, explainer):
-        ranks.append(rank_correlation(maps, original))
+        # Spearman's is Pearson's of the ranks: those of the original are taken once.
+        correlations.append(pearson(ranks(spatial(maps)), ranked))
         if original.ndim >= 3:  # tables have no structure in space
             structure.append(ssim(maps, original))
-    values = torch.stack(ranks).nanmean(0)
-    facts = {"unrelated maps": null, "head drawn anew": ranks[0], "all drawn anew": ranks[-1]}
+    values = torch.stack(correlations).nanmean(0)
+    facts = {
+        "unrelated maps": null,
+        "head drawn anew": correlations[0],
+        "all drawn anew": correlations[-1],
+    }
     if structure:
         facts["SSIM"] = torch.stack(structure).nanmean(0)
         facts["SSIM of unrelated maps"] = unrelated(original, bench.targets, ssim)
@@ -69,13 +76,15 @@ def rank_correlation(map_a: Tensor, map_b: Tensor) -> Tensor:
 
 def _cascade(bench: Bench, explainer: NamedExplainer) -> Iterator[Tensor]:
     """The maps after each step, (n, ...) each, from the output down."""
-    model = copy.deepcopy(bench.subject.model)
-    names = layers(model, bench.inputs[:1])
+    model = bench.copied_model()
+    names = called("the model", lambda: layers(model, bench.inputs[:1]))
     if not names:
         raise NotApplicable("the model has no parameters")
     guard = Guard(model)
     for name in reversed(names):
         seed = bench.derive_seed("mprt", name, bench.images[0])
-        randomise_layer(model.get_submodule(name), seed=seed)
-        guard.refresh()
+        # Not the model's own method: a wrapper's looks inside, where names are shorter.
+        layer = torch.nn.Module.get_submodule(model, name)
+        randomise_layer(layer, seed=seed)
+        guard.refresh(layer)
         yield bench.explain(explainer, bench.inputs, on=guard)
