@@ -195,6 +195,22 @@ class Bench:
         share: float = self._shared.artefacts[key]
         return share
 
+    def rounding_of(self, maps: Tensor) -> Tensor:
+        """Relative size of rounding in each of the maps, (n,).
+
+        That of a sum over the model; in float64, where a verdict is final, also that of the
+        outputs: occlusion and its kind subtract outputs, whose rounding does not shrink with
+        their difference. In float32 that would hide a real change of a small gradient.
+
+        Args:
+            maps: of the bench's images, (n, ...).
+        """
+        largest = maps.double().abs().flatten(1).amax(1)
+        if self.inputs.dtype != torch.float64:
+            return torch.full_like(largest, self.rounding)
+        outputs = self.logits().abs().amax(1)
+        return self.rounding * (1 + torch.where(largest > 0, outputs / largest, 0))
+
     # -- explainers -----------------------------------------------------------------------------
 
     def maps(self, explainer: NamedExplainer, targets: Tensor | None = None) -> Tensor:

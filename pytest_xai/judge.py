@@ -110,6 +110,8 @@ def _rounds(images: int) -> Iterator[tuple[int, int]]:
     """The first 32 images, then as many again as there were: 32, 64, 128, ..."""
     start, stop = 0, min(ROUND, images)
     while start < images:
+        # One image alone would be a round without a null: there is no other image's map in it.
+        stop = images if images - stop == 1 else stop
         yield start, stop
         start, stop = stop, min(2 * stop, images)
 

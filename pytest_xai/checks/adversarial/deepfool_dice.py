@@ -19,7 +19,7 @@ from pytest_xai.verdict import Finding
     judged="mean",
     limit_source="Halfway between the Dice after random noise of the same size and the Dice of "
     "the maps of two images (the nulls).",
-    cost=Cost(forward=13, backward=10, explainer_calls=4),
+    cost=Cost(forward=14, backward=10, explainer_calls=4),
 )
 def deepfool_dice(bench: Bench, explainer: NamedExplainer) -> Finding:
     """Value per image: Dice of the top 10 % before and after, for the original target."""

@@ -22,7 +22,7 @@ _EPSILON = 8 / 255
     judged="mean",
     limit_source="Halfway between the Dice after random noise of the same size and the Dice of "
     "the maps of two images (the nulls).",
-    cost=Cost(forward=3, backward=1, explainer_calls=4),
+    cost=Cost(forward=4, backward=1, explainer_calls=4),
 )
 def fgsm_dice(bench: Bench, explainer: NamedExplainer) -> Finding:
     """Value per image: Dice of the top 10 % before and after, for the original target."""

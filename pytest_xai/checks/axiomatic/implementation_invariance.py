@@ -20,7 +20,8 @@ from pytest_xai.verdict import Finding
     source="sundararajan2017",
     scope="claimed",
     limit_source="Rounding of a sum over the model, relative to the map's largest value: "
-    "8 eps sqrt(layers x fan-in); a failure in float32 is decided in float64.",
+    "8 eps sqrt(layers x fan-in); a failure in float32 is decided in float64, where the limit is "
+    "1 + |f|/|R| times that.",
     cost=Cost(forward=2, explainer_calls=2),
     max_images=ROUND,
     arbitrated=True,
@@ -50,7 +51,7 @@ def implementation_invariance(bench: Bench, explainer: NamedExplainer) -> Findin
     difference = relative_difference(theirs, maps)
     return Finding(
         values=difference,
-        limits=bench.rounding,
+        limits=bench.rounding_of(maps),
         left_out={"zero maps": int(difference.isnan().sum())},
         notes=(f"Rewritten: {_summary(rewritten)}.",),
         tensors={"input": bench.inputs, "map": maps, "map of the equal network": theirs},

@@ -20,8 +20,9 @@ _OWN, _OTHER = 2.0, -0.5
     source="sundararajan2017",
     scope="claimed",
     limit_source="Rounding of a sum over the model, relative to the largest of the added values: "
-    "8 eps sqrt(layers x fan-in).",
-    cost=Cost(explainer_calls=3),
+    "8 eps sqrt(layers x fan-in); a failure in float32 is decided in float64, where the limit is "
+    "1 + |f|/|R| times that.",
+    cost=Cost(forward=1, explainer_calls=3),
     max_images=ROUND,
     arbitrated=True,
 )
@@ -43,7 +44,7 @@ def linearity(bench: Bench, explainer: NamedExplainer) -> Finding:
     difference = _largest(together - apart)
     return Finding(
         values=torch.where(added > 0, difference / added, torch.nan),
-        limits=bench.rounding,
+        limits=bench.rounding_of(added[:, None]),
         facts={"largest difference": difference, "largest value added": added},
         left_out={"zero maps": int((added == 0).sum())},
         cause="Something between output and map is not linear: an absolute value, a rectified "

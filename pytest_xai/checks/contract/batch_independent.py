@@ -17,8 +17,8 @@ from pytest_xai.verdict import Finding
     source="design",
     scope="universal",
     limit_source="Rounding of a sum over the model: 8 eps sqrt(layers x fan-in); a failure in "
-    "float32 is decided in float64.",
-    cost=Cost(explainer_calls=4),
+    "float32 is decided in float64, where the limit is 1 + |f|/|R| times that.",
+    cost=Cost(forward=1, explainer_calls=4),
     max_images=ROUND,
     arbitrated=True,
 )
@@ -58,7 +58,7 @@ def batch_independent(bench: Bench, explainer: NamedExplainer) -> Finding:
         values = torch.fmax(changed, facts["change alone"])
     return Finding(
         values=values,
-        limits=bench.rounding,
+        limits=bench.rounding_of(together),
         facts=facts,
         cause="The map takes something from other images of the batch: a mean, a maximum or a "
         "sum over the whole batch, or one image's values for all.",

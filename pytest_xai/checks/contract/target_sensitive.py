@@ -24,7 +24,7 @@ _MIRRORED = 1e-3
     direction=">=",
     limit_source="Rounding of a sum over the model: 8 eps sqrt(layers x fan-in): any change "
     "beyond it counts.",
-    cost=Cost(forward=1, explainer_calls=3),
+    cost=Cost(forward=1, explainer_calls=5),
     max_images=ROUND,
     arbitrated=True,
 )

@@ -59,7 +59,8 @@ def mprt_cascading(bench: Bench, explainer: NamedExplainer) -> Finding:
         facts["SSIM of unrelated maps"] = unrelated(original, bench.targets, ssim)
     return Finding(
         values=values,
-        limits=halfway(1.0, null),
+        # Maps of two classes that mirror each other are opposites, which is not unrelated.
+        limits=halfway(1.0, null.clamp_min(0)),
         value_range=(-1.0, 1.0),
         facts=facts,
         tensors={"input": bench.inputs, "map": original, "map, all drawn anew": maps},
