@@ -201,6 +201,22 @@ def test_logits_scores_predictions_and_gradients_are_the_model_s():
         assert torch.equal(bench.gradients(bench.inputs, bench.targets), expected)
 
 
+def test_a_model_that_draws_is_evaluated_alike_whatever_was_drawn_before():
+    class Noisy(Quadratic):
+        def forward(self, inputs):
+            return super().forward(inputs * torch.rand(inputs.shape))
+
+    found = []
+    for seed in (1, 2):
+        bench = bench_of(40, model=Noisy(), targets=0)
+        torch.manual_seed(seed)
+        before = torch.get_rng_state()
+        found.append((bench.logits(), bench.gradients(bench.inputs, bench.targets)))
+        assert torch.equal(torch.get_rng_state(), before)
+    for one, other in zip(*found, strict=True):
+        assert torch.equal(one, other)
+
+
 def test_a_single_logit_predicts_by_its_sign():
     inputs = torch.tensor([[-1.0], [0.0], [2.0], [5.0]])
     bench = Bench(Subject(nn.Flatten(), inputs))

@@ -24,6 +24,7 @@ class Inner(nn.Module):
         self.norm = nn.BatchNorm1d(4)
         self.drop = nn.Dropout(0.5)
         self.register_buffer("steps", torch.arange(3))
+        self.mean = torch.arange(4.0)
         self.scale = 2.0
         self.empty = None
 
@@ -55,7 +56,7 @@ def watched(change, model=None):
 
 def state(model):
     """All that can be compared by value: tensors with their flags, modes, attributes, hooks."""
-    tensors = [*model.named_parameters(), *model.named_buffers()]
+    tensors = [*model.named_parameters(), *model.named_buffers(), ("1.mean", model[1].mean)]
     return {
         "values": {name: tensor.detach().numpy().tobytes() for name, tensor in tensors},
         "flags": {name: (tensor.requires_grad, tensor.dtype) for name, tensor in tensors},
@@ -232,6 +233,10 @@ CHANGES = {
     "attribute added": (set_to("1.activations", [1]), [("attribute", "1.activations")]),
     "attribute deleted": (delete("1.scale"), [("attribute", "1.scale")]),
     "attribute that was none": (set_to("1.empty", 1), [("attribute", "1.empty")]),
+    "tensor that is no buffer": (
+        lambda model: model[1].mean.add_(1),
+        [("attribute", "1.mean")],
+    ),
     "attribute of the model itself": (set_to("note", 1), [("attribute", "Sequential.note")]),
     "forward replaced": (set_to("0.forward", nothing), [("attribute", "0.forward")]),
     "submodule replaced": (set_to("1.drop", nn.Identity()), [("submodule", "1")]),
@@ -478,6 +483,26 @@ def test_a_hook_on_a_weight_is_removed(kind):
     assert [(effect.kind, effect.where) for effect in effects] == [("hook", "0.weight")]
     backward(model)
     assert model[0].weight.grad.abs().sum() > 0
+
+
+@pytest.mark.parametrize("dropped", [False, True])
+def test_an_own_hook_on_a_weight_survives(dropped):
+    model = network()
+    model[0].weight.register_hook(lambda grad: 2 * grad)
+    backward(model)
+    expected = model[0].weight.grad.clone()
+    model[0].weight.grad = None
+
+    def change(model):
+        if dropped:
+            model[0].weight._backward_hooks = None
+        else:
+            model[0].weight._backward_hooks.clear()
+
+    effects, model = watched(change, model)
+    assert effects == [("hook", "0.weight")]
+    backward(model)
+    assert torch.equal(model[0].weight.grad, expected)
 
 
 # ----------------------------------------------------------------------------- the whole process

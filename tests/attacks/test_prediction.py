@@ -270,6 +270,38 @@ def test_the_model_and_the_process_stay_as_they_were(attack):
 
 
 @both
+def test_gradients_are_on_for_the_attack_alone(attack):
+    expected = attack(bench_of()).inputs
+    with torch.no_grad():
+        assert torch.equal(attack(bench_of()).inputs, expected)
+        assert not torch.is_grad_enabled()
+
+
+class Noisy(nn.Module):
+    """Draws at every call, as dropout does that is left at work."""
+
+    def __init__(self):
+        super().__init__()
+        self.inner = network()
+
+    def forward(self, inputs):
+        return self.inner(inputs + 0.1 * torch.randn(inputs.shape))
+
+
+@both
+def test_a_model_that_draws_is_attacked_alike_whatever_was_drawn_before(attack):
+    found = []
+    for seed in (1, 2):
+        bench = bench_of(Noisy(), targets=0)
+        torch.manual_seed(seed)
+        before = torch.get_rng_state()
+        found.append(attack(bench))
+        assert torch.equal(torch.get_rng_state(), before)
+    assert torch.equal(found[0].inputs, found[1].inputs)
+    assert torch.equal(found[0].predicted, found[1].predicted)
+
+
+@both
 def test_frozen_models_are_attacked_too(attack):
     model = network().requires_grad_(False)
     found = attack(bench_of(model))
@@ -341,7 +373,8 @@ def lying(monkeypatch, change, *, flag=True):
 
     def run(self, model, inputs, criterion, *, epsilons):
         made = change(inputs.clone())
-        return made, made, torch.full((len(inputs),), flag)
+        raw = torch.full_like(made, 99.0)  # before the clipping to the budget
+        return raw, made, torch.full((len(inputs),), flag)
 
     for name in ("LinfFastGradientAttack", "L2DeepFoolAttack"):
         monkeypatch.setattr(getattr(foolbox.attacks, name), "__call__", run)

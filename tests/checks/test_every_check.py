@@ -153,7 +153,7 @@ def test_the_declared_cost_is_an_upper_bound(name, digits_double):
     spent = bench.counter.spent
     forward, backward = spent.forward - theirs["forward"], spent.backward - theirs["backward"]
     iterations = DEEPFOOL_STEPS if name == "deepfool_dice" else 1
-    # A path is gone a second time, with both its ends, to see how far a sum of gradients may be off.
+    # A path is gone a second time, with both ends, to see how far a sum of gradients may be off.
     path = 66 if name == "summation_to_delta" and found.notes else 0
     # One image more shows the layers, or is the baseline of all.
     assert forward <= (iterations * check.cost.forward + path) * 32 + 1

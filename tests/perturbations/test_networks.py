@@ -97,6 +97,14 @@ def test_names_of_the_model_are_found_in_the_wrapper():
         wrapped.get_submodule("head")
 
 
+def test_layers_are_found_under_the_model_s_names_not_the_wrapper_s():
+    model = nn.ModuleDict({"model": nn.ReLU(), "after": nn.Tanh()})
+    wrapped = Wrapped(model)
+    for name in ("model", "after"):
+        assert wrapped.get_submodule(name) is model[name]
+    assert wrapped.get_submodule("") is model
+
+
 def test_the_wrapper_has_the_model_s_parameters_and_modules():
     model = Named()
     wrapped = Wrapped(model)

@@ -7,7 +7,7 @@ from torch import nn
 import pytest_xai as xai
 from fixtures import models
 from fixtures.right import gradient, input_x_gradient, integrated_gradients, occlusion
-from fixtures.wrong.axioms import lrp_epsilon
+from fixtures.wrong.sums import lrp_epsilon
 from pytest_xai import explainers
 
 CHECK = "linearity"

@@ -5,11 +5,11 @@ import torch
 
 import pytest_xai as xai
 from fixtures.right import gradient, integrated_gradients, smooth_gradient
-from fixtures.wrong.contract import CONTRACT
+from fixtures.wrong.calls import CALLS
 from pytest_xai.judge import judge
 from pytest_xai.protocol import named
 
-TOUCHING = {name: wrong for name, wrong in CONTRACT.items() if wrong.check == "input_untouched"}
+TOUCHING = {name: wrong for name, wrong in CALLS.items() if wrong.check == "input_untouched"}
 
 
 @pytest.mark.parametrize(
