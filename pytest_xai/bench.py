@@ -51,6 +51,7 @@ class Bench:
         subject: as given.
         seed: as given.
         images: indices of this bench's images in the subject, in order.
+        differentiable: whether the outputs have a gradient with respect to the inputs.
     """
 
     def __init__(self, subject: Subject, *, seed: int = 0) -> None:
@@ -151,7 +152,7 @@ class Bench:
         """Outputs of the model, (n, classes); None: of the bench's own images, and then shared."""
         if inputs is None:
             return self.share("logits", lambda chunk: chunk.logits(chunk.inputs))
-        with torch.no_grad():
+        with torch.no_grad(), seeded(self.derive_seed("model", self._start)):
             return self.batched(self.subject.model, inputs)
 
     def scores(self, inputs: Tensor | None = None, targets: Tensor | None = None) -> Tensor:
@@ -182,7 +183,7 @@ class Bench:
             scores = self.subject.model(batch).gather(1, classes[:, None]).sum()
             return torch.autograd.grad(scores, batch)[0]
 
-        with torch.enable_grad():
+        with torch.enable_grad(), seeded(self.derive_seed("model", self._start)):
             return self.batched(gradient, inputs, targets)
 
     @property
@@ -380,8 +381,10 @@ class Bench:
         inputs = self.subject.inputs[:1].clone().requires_grad_()
         with self.guard.watch() as effects, seeded(0):
             outputs = called("the model", lambda: self.subject.model(inputs))
+            slope = None
             if outputs.requires_grad:
-                torch.autograd.grad(outputs.sum(), inputs, allow_unused=True)
+                (slope,) = torch.autograd.grad(outputs.sum(), inputs, allow_unused=True)
+        self.differentiable = slope is not None
         self.guard.learn(effects)
         self.counter.spent = before
 

@@ -4,6 +4,7 @@ The model and the explainer are guests' code. A `Guard` knows how the model and 
 before a guest ran; afterwards it puts back whatever differs and says what it was.
 """
 
+from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -129,6 +130,13 @@ class Guard:
         self._tensors = [
             _Tensor("parameter", name, value) for name, value in self.model.named_parameters()
         ] + [_Tensor("buffer", name, value) for name, value in self.model.named_buffers()]
+        # Constants of models whose author did not think of buffers.
+        self._tensors += [
+            _Tensor("attribute", f"{module.name}.{key}", value)
+            for module in self._modules
+            for key, value in module.attributes.items()
+            if isinstance(value, Tensor)
+        ]
 
 
 class _Process:
@@ -258,8 +266,8 @@ class _Tensor:
         self.kind, self.name, self.tensor = kind, name, tensor
         self.value = tensor.detach().clone()
         self.requires_grad = tensor.requires_grad
-        self.grad = tensor.grad
-        self.grad_value = None if tensor.grad is None else tensor.grad.detach().clone()
+        self.grad = tensor.grad if tensor.is_leaf else None
+        self.grad_value = None if self.grad is None else self.grad.detach().clone()
         self.hooks = {name: dict(getattr(tensor, name) or {}) for name in _TENSOR_HOOKS}
 
     def restore(self) -> list[SideEffect]:
@@ -273,12 +281,7 @@ class _Tensor:
         if not _same(tensor, self.value):
             effects.append(SideEffect(self.kind, self.name, "its values changed"))
             _write(tensor, self.value)
-        grad_changed = tensor.grad is not self.grad or (
-            self.grad is not None
-            and self.grad_value is not None
-            and not _same(self.grad, self.grad_value)
-        )
-        if grad_changed:
+        if tensor.is_leaf and self._grad_changed():
             effects.append(SideEffect("grad", self.name, ".grad was written"))
             if self.grad is not None and self.grad_value is not None:
                 _write(self.grad, self.grad_value)
@@ -287,10 +290,19 @@ class _Tensor:
             table = getattr(tensor, name)
             if dict(table or {}) != before:
                 effects.append(SideEffect("hook", self.name, f"{name} added or removed"))
-                # Emptied, not dropped: the engine keeps the table.
-                table.clear()
-                table.update(before)
+                if table is None:
+                    setattr(tensor, name, OrderedDict(before))
+                else:  # emptied, not dropped: the engine keeps the table
+                    table.clear()
+                    table.update(before)
         return effects
+
+    def _grad_changed(self) -> bool:
+        if self.tensor.grad is not self.grad:
+            return True
+        if self.grad is None or self.grad_value is None:
+            return False
+        return not _same(self.grad, self.grad_value)
 
 
 def _write(tensor: Tensor, value: Tensor) -> None:
@@ -305,16 +317,18 @@ def _alike(a: Tensor, b: Tensor) -> bool:
 
 
 def _same(now: Tensor, before: Tensor) -> bool:
-    return _alike(now, before) and torch.equal(_bits(now), _bits(before))
+    """Whether two tensors agree to the bit: NaN equals itself, and whole numbers are faster."""
+    if not _alike(now, before):
+        return False
+    flat = [tensor.detach().contiguous().reshape(-1) for tensor in (now, before)]
+    whole = torch.int64 if all(map(_in_eights, flat)) else torch.uint8
+    return torch.equal(flat[0].view(whole), flat[1].view(whole))
 
 
-def _bits(tensor: Tensor) -> Tensor:
-    """The values as whole numbers, as wide as possible: NaN equals itself, and it is faster."""
-    flat = tensor.detach().reshape(-1)
+def _in_eights(flat: Tensor) -> bool:
+    """Whether a tensor begins and ends at a multiple of eight bytes."""
     size = flat.element_size()
-    if (flat.numel() * size) % 8 == 0 and (flat.storage_offset() * size) % 8 == 0:
-        return flat.view(torch.int64)
-    return flat.view(torch.uint8)
+    return (flat.numel() * size) % 8 == 0 and (int(flat.storage_offset()) * size) % 8 == 0
 
 
 class _Table:

@@ -125,6 +125,10 @@ def evaluating(model: nn.Module) -> Iterator[None]:
 def _require_model(model: object) -> None:
     if not isinstance(model, nn.Module):
         raise InvalidArgument.of("model", got=type(model).__name__, expected="a torch.nn.Module")
+    if isinstance(model, torch.jit.ScriptModule):
+        raise InvalidArgument.of(
+            "model", got="a TorchScript module", expected="the torch.nn.Module it was made from"
+        )
 
 
 def _require_inputs(inputs: object) -> None:
@@ -187,7 +191,8 @@ def _outputs(model: nn.Module, inputs: Tensor) -> Tensor:
     expected = "outputs (N, classes), or (N,) or (N, 1) for a single logit"
     try:
         with torch.no_grad(), evaluating(model):
-            outputs = model(inputs)
+            # A copy: the tensor is the user's own, and some models work in place on their inputs.
+            outputs = model(inputs.clone())
     except Exception as error:
         raise InvalidArgument.of(
             "model",

@@ -658,6 +658,26 @@ def test_a_submodule_taken_out_is_restored_inside_as_well():
     ]
 
 
+def test_weights_that_lie_anywhere_in_memory_are_compared():
+    model = network()
+    everything = torch.randn(99)
+    model[0].weight = nn.Parameter(everything[1:13].reshape(4, 3))
+    model[2].weight = nn.Parameter(everything[20:36:2].reshape(2, 4))
+    assert watched(nothing, model)[0] == []
+    for name in ("0.weight", "2.weight"):
+        effects, _ = watched(edit(name, lambda w: w[1, 2].add_(1)), model)
+        assert effects == [("parameter", name)]
+
+
+def test_a_tensor_that_was_computed_from_weights_is_watched_too():
+    model = network()
+    model[1].kernel = 2 * model[0].weight
+    assert watched(nothing, model)[0] == []
+    effects, _ = watched(lambda model: model[1].kernel.data.zero_(), model)
+    assert effects == [("attribute", "1.kernel")]
+    assert torch.equal(model[1].kernel, 2 * model[0].weight)
+
+
 def test_a_buffer_that_became_part_of_a_graph_comes_back_as_a_leaf():
     def change(model):
         model[1].norm.running_mean.add_(model[0].weight.mean())
@@ -705,6 +725,20 @@ def test_refresh_takes_the_present_values_for_those_to_keep():
     assert len(effects) == 2
     assert (model[0].weight == 5).all()
     assert (model[1].norm.running_var == 6).all()
+
+
+def test_refresh_of_a_layer_takes_the_values_that_it_owns_itself():
+    model = network()
+    guard = Guard(model)
+    with torch.no_grad():
+        for tensor in (model[0].weight, model[1].steps, model[1].norm.running_var):
+            tensor.fill_(5)
+    guard.refresh(model[1])
+    with guard.watch() as effects:
+        pass
+    where = [(effect.kind, effect.where) for effect in effects]
+    assert where == [("parameter", "0.weight"), ("buffer", "1.norm.running_var")]
+    assert (model[1].steps == 5).all()
 
 
 def test_what_was_learned_is_put_back_without_a_word():

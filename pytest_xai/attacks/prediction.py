@@ -50,7 +50,7 @@ def fgsm(bench: Bench, *, epsilon: float) -> Attacked:
         epsilon: size of the step in the maximum norm, as a share of the range of the inputs.
 
     Raises:
-        NotApplicable: the inputs have no range.
+        NotApplicable: the inputs have no range, or the model has no gradient.
     """
     low, high = _range(bench)
     size = epsilon * (high - low)
@@ -70,7 +70,7 @@ def deepfool(bench: Bench) -> Attacked:
         bench: whose images.
 
     Raises:
-        NotApplicable: the inputs have no range.
+        NotApplicable: the inputs have no range, or the model has no gradient.
     """
     _range(bench)
     adversarial = bench.share(
@@ -80,6 +80,8 @@ def deepfool(bench: Bench) -> Attacked:
 
 
 def _range(bench: Bench) -> tuple[float, float]:
+    if not bench.differentiable:
+        raise NotApplicable("the model has no gradient with respect to its inputs to attack by")
     low, high = bench.bounds
     if not low < high:
         raise NotApplicable("all inputs have one value: pass Subject(bounds=(low, high))")

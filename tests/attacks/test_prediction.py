@@ -352,16 +352,40 @@ def test_a_batch_beyond_memory_is_halved(attack):
 
 @both
 def test_a_model_that_raises_under_attack_is_named(attack):
+    armed = []
+
+    class Raises(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.inner = network()
+
+        def forward(self, inputs):
+            if armed and inputs.requires_grad:
+                raise ValueError("boo")
+            return self.inner(inputs)
+
+    bench = bench_of(Raises())
+    armed.append(True)
+    with pytest.raises(GuestError, match=r"^the model raised ValueError: boo$"):
+        attack(bench)
+    assert bench.subject.model.inner[0].weight.requires_grad
+
+
+@both
+@pytest.mark.parametrize("how", ["no graph", "no path"])
+def test_a_model_without_gradients_cannot_be_attacked(how, attack):
     class NoGradients(nn.Module):
         def __init__(self):
             super().__init__()
             self.inner = network()
 
         def forward(self, inputs):
+            if how == "no path":  # the weights have a gradient, the inputs have none
+                return self.inner(inputs.detach())
             with torch.no_grad():
                 return self.inner(inputs)
 
-    with pytest.raises((GuestError, NotApplicable)):
+    with pytest.raises(NotApplicable, match="no gradient"):
         attack(bench_of(NoGradients()))
 
 

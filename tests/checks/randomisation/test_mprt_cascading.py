@@ -85,14 +85,16 @@ def test_opposite_maps_of_two_classes_are_no_null(seed, verdict):
     assert passed.limit == pytest.approx(0.5)
 
 
-@pytest.mark.parametrize("subject", ["digits", "table"])
+@pytest.mark.parametrize("subject", ["digits", "table", "signal"])
 def test_the_figure_is_the_mean_rank_correlation_over_the_steps(
     subject, recorder, finding, request
 ):
-    """With the sign, against SciPy, and the null of the nearest image of another target."""
+    """With the sign, of sums over channels, against SciPy; the null: the nearest other target."""
     asked = recorder(gradient)
     found, bench = finding(CHECK, asked, request.getfixturevalue(subject))
-    original, *later = [maps.flatten(1).double() for maps in asked.maps]
+    original, *later = [
+        maps.double().sum(1).flatten(1) if maps.ndim > 2 else maps for maps in asked.maps
+    ]
 
     def correlations(ones, others):
         return torch.tensor(
