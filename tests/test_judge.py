@@ -167,9 +167,10 @@ def test_evaluations_count_also_where_the_check_ends_with_an_error(bench_of):
         (1, None, [1]),
         (31, None, [31]),
         (32, None, [32]),
-        (33, None, [32, 1]),
+        (33, None, [33]),  # one image alone has no other to be compared with
+        (34, None, [32, 2]),
         (64, None, [32, 32]),
-        (65, None, [32, 32, 1]),
+        (65, None, [32, 33]),
         (200, None, [32, 32, 64, 72]),
         (300, None, [32, 32, 64, 128, 44]),
         (200, 16, [16]),
