@@ -29,7 +29,7 @@ _JUDGED = ("exact", "mean")
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Cost:
-    """What a check costs per image at the most.
+    """What a check costs per image: of one that iterates or integrates, its first step.
 
     Attributes:
         forward: model evaluations of its own, beside the explainer's.

@@ -30,6 +30,8 @@ def dummy_feature(bench: Bench, explainer: NamedExplainer) -> Finding:
     given zero by everything that multiplies with the input.
     """
     low, high = bench.bounds
+    if not low < high:
+        raise NotApplicable("all inputs have one value: pass Subject(bounds=(low, high))")
     generator = bench.generator("dummy feature")
     shape = (2, len(bench), 1, *bench.inputs.shape[2:])
     noise = torch.rand(shape, generator=generator, dtype=torch.float64)
@@ -50,5 +52,5 @@ def dummy_feature(bench: Bench, explainer: NamedExplainer) -> Finding:
         facts={"largest attribution of the unread channel": dummy, "largest attribution": largest},
         left_out={"zero maps": int((largest == 0).sum())},
         cause="Attribution is spread over features whether the model reads them or not: by "
-        "channel sums, smoothing, or a fill that is not the baseline.",
+        "channel sums, smoothing, or a window over all channels.",
     )

@@ -18,7 +18,6 @@ from pytest_xai.verdict import Finding
     limit_source="Rounding of a sum over the model: 8 eps sqrt(layers x fan-in).",
     cost=Cost(explainer_calls=3),
     max_images=ROUND,
-    arbitrated=True,
 )
 def deterministic(bench: Bench, explainer: NamedExplainer) -> Finding:
     """Value per image: the largest change of the map, relative to its largest value."""

@@ -108,6 +108,24 @@ def test_the_attack_leaves_the_model_as_it_was(photograph, changed):
     assert changed(before, photograph(model)) == []
 
 
+def test_an_attack_that_draws_follows_the_seed_and_asks_for_no_gradient_of_weights(digits):
+    wanted = []
+
+    def drawing(victim, inputs, labels, epsilons):
+        wanted.extend(parameter.requires_grad for parameter in digits.model.parameters())
+        return None, inputs + torch.rand_like(inputs), None
+
+    state = torch.get_rng_state()
+    bench = xai.Bench(digits).view(0, 4)
+    first, again = (prediction._run(bench, lambda _: drawing, None) for _ in range(2))
+    bench.close()
+    assert torch.equal(first, again)
+    assert not torch.equal(first, bench.inputs)
+    assert torch.equal(torch.get_rng_state(), state)
+    assert not any(wanted)
+    assert all(parameter.requires_grad for parameter in digits.model.parameters())
+
+
 def test_the_attack_is_made_once_for_all_explainers(digits):
     bench = xai.Bench(digits).view(0, 32)
     xai.checks.get(CHECK).function(bench, named(gradient))

@@ -4,6 +4,7 @@ import pytest
 import torch
 
 import pytest_xai as xai
+from fixtures import models
 from fixtures.right import (
     gradient,
     input_x_gradient,
@@ -153,3 +154,10 @@ def test_layers_keep_their_names_for_the_explainer(verdict, digits):
         return gradient(model, inputs, targets)
 
     assert verdict(CHECK, xai.explainer(explain), digits).outcome == "passed"
+
+
+def test_inputs_of_one_value_have_no_noise_to_ignore(verdict):
+    subject = xai.Subject(models.chain(4, 3), torch.ones(8, 4).double())
+    nothing = verdict(CHECK, gradient, subject)
+    assert nothing.outcome == "not_applicable"
+    assert "pass Subject(bounds=(low, high))" in nothing.reason

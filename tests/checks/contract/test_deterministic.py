@@ -101,3 +101,14 @@ def test_noise_of_the_size_of_rounding_passes_and_a_hundred_times_as_much_does_n
 
     assert verdict("deterministic", off_by(limit / 4), digits).outcome == "passed"
     assert verdict("deterministic", off_by(limit * 100), digits).outcome == "failed"
+
+
+def test_an_explainer_that_warms_up_has_no_second_chance_in_float64(verdict, digits):
+    calls = []
+
+    def warms_up(model, inputs, targets):
+        calls.append(len(inputs))
+        return gradient(model, inputs, targets) * (1 if len(calls) > 1 else 2)
+
+    failed = verdict("deterministic", warms_up, digits)
+    assert failed.outcome == "failed"
