@@ -217,6 +217,18 @@ def test_a_model_that_draws_is_evaluated_alike_whatever_was_drawn_before():
         assert torch.equal(one, other)
 
 
+@pytest.mark.parametrize("path", ["whole", "no graph", "no way to the inputs"])
+def test_whether_the_outputs_follow_the_inputs_is_found_out(path):
+    class Cut(Quadratic):
+        def forward(self, inputs):
+            inputs = inputs if path == "whole" else inputs.detach()
+            with torch.set_grad_enabled(torch.is_grad_enabled() and path != "no graph"):
+                return super().forward(inputs)
+
+    bench = bench_of(model=Cut())
+    assert bench.differentiable == bench.view(0, 1).differentiable == (path == "whole")
+
+
 def test_a_single_logit_predicts_by_its_sign():
     inputs = torch.tensor([[-1.0], [0.0], [2.0], [5.0]])
     bench = Bench(Subject(nn.Flatten(), inputs))
