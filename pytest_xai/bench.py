@@ -116,10 +116,17 @@ class Bench:
 
     @property
     def bounds(self) -> tuple[float, float]:
-        """The subject's bounds, or the range of its inputs where it has none."""
+        """The subject's bounds, or the range of its inputs where it has none.
+
+        Raises:
+            NotApplicable: it has none, and its inputs have no range.
+        """
         if self.subject.bounds is not None:
             return self.subject.bounds
-        return float(self.subject.inputs.min()), float(self.subject.inputs.max())
+        low, high = float(self.subject.inputs.min()), float(self.subject.inputs.max())
+        if not low < high:
+            raise NotApplicable("all inputs have one value: pass Subject(bounds=(low, high))")
+        return low, high
 
     @property
     def classes(self) -> int:

@@ -52,7 +52,8 @@ def fgsm(bench: Bench, *, epsilon: float) -> Attacked:
     Raises:
         NotApplicable: the inputs have no range, or the model has no gradient.
     """
-    low, high = _range(bench)
+    _require_gradient(bench)
+    low, high = bench.bounds
     size = epsilon * (high - low)
     adversarial = bench.share(
         ("fgsm", epsilon),
@@ -72,20 +73,16 @@ def deepfool(bench: Bench) -> Attacked:
     Raises:
         NotApplicable: the inputs have no range, or the model has no gradient.
     """
-    _range(bench)
+    _require_gradient(bench)
     adversarial = bench.share(
         ("deepfool",), lambda chunk: _run(chunk, lambda fb: fb.attacks.L2DeepFoolAttack(), None)
     )
     return _verified(bench, adversarial, norm=2.0, budget=None)
 
 
-def _range(bench: Bench) -> tuple[float, float]:
+def _require_gradient(bench: Bench) -> None:
     if not bench.differentiable:
         raise NotApplicable("the model has no gradient with respect to its inputs to attack by")
-    low, high = bench.bounds
-    if not low < high:
-        raise NotApplicable("all inputs have one value: pass Subject(bounds=(low, high))")
-    return low, high
 
 
 def _run(

@@ -5,7 +5,6 @@ import math
 import torch
 
 from pytest_xai.bench import Bench
-from pytest_xai.errors import NotApplicable
 from pytest_xai.measures import l1_distance
 from pytest_xai.nulls import halfway, partners
 from pytest_xai.perturbations.noise import random_direction
@@ -38,8 +37,6 @@ def continuity(bench: Bench, explainer: NamedExplainer) -> Finding:
     for the null, are among the facts.
     """
     low, high = bench.bounds
-    if not low < high:
-        raise NotApplicable("all inputs have one value: pass Subject(bounds=(low, high))")
     length = _LENGTH * (high - low) * math.sqrt(bench.subject.inputs[0].numel())
     path = random_direction(
         bench.inputs, norm=length, bounds=(low, high), generator=bench.generator("continuity")
