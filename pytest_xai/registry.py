@@ -35,13 +35,13 @@ class Cost:
         forward: model evaluations of its own, beside the explainer's.
         backward: backward evaluations of its own.
         explainer_calls: maps that it asks of the explainer.
-        per_layer: there is one more map per layer of the model.
+        per_layer: so many more maps for every layer of the model.
     """
 
     forward: int = 0
     backward: int = 0
     explainer_calls: int = 1
-    per_layer: bool = False
+    per_layer: int = 0
 
     @property
     def least(self) -> int:
@@ -54,8 +54,8 @@ class Cost:
             for count, what in ((self.forward, "forward"), (self.backward, "backward"))
             if count
         ]
-        maps = "1 map" if self.explainer_calls == 1 else f"{self.explainer_calls} maps"
-        return " + ".join([*parts, maps, *(["1 map per layer"] if self.per_layer else [])])
+        per_layer = [f"{_maps(self.per_layer)} per layer"] if self.per_layer else []
+        return " + ".join([*parts, _maps(self.explainer_calls), *per_layer])
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -173,6 +173,10 @@ def find(name: str) -> Check:
     if name not in CHECKS:
         raise UnknownName.among("check", name, CHECKS)
     return CHECKS[name]
+
+
+def _maps(count: int) -> str:
+    return "1 map" if count == 1 else f"{count} maps"
 
 
 def _place(function: Callable[..., object]) -> str:

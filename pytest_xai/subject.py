@@ -2,7 +2,7 @@
 
 import copy
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 import torch
@@ -28,6 +28,9 @@ class Subject:
         bounds: smallest and largest value an input may take, (low, high); None: adversarial
             checks use the range of the inputs.
         masks: ground truth, true where the object is, (N, *spatial) or the inputs' shape.
+        permuted_model: a network like ``model`` that was trained to high accuracy on the same
+            data with permuted labels, or a function that makes it, called when a check first
+            needs it; None: the check data_randomisation does not apply.
         name: what reports call it; None: the model's class name.
         device: where it all runs; None: where the inputs are.
 
@@ -45,6 +48,7 @@ class Subject:
         masks: Tensor | None = None,
         name: str | None = None,
         device: str | torch.device | None = None,
+        permuted_model: nn.Module | Callable[[], nn.Module] | None = None,
     ) -> None:
         _require_model(model)
         _require_inputs(inputs)
@@ -59,6 +63,7 @@ class Subject:
         self.classes: int = 1 if outputs.ndim == 1 else outputs.shape[1]
         self.baseline = _baseline(baseline, self.inputs)
         self.masks = _masks(masks, self.inputs)
+        self._permuted = permuted_model
         self.predicted = targets is None
         self.targets = (
             self._predictions()
@@ -86,6 +91,36 @@ class Subject:
         twin.inputs = self.inputs.double()
         twin.baseline = self.baseline.double()
         return twin
+
+    def permuted(self) -> nn.Module | None:
+        """A copy of the network that was trained on permuted labels, in evaluation mode.
+
+        Returns:
+            Another one at every call, with the inputs' dtype and device; None: there is none.
+
+        Raises:
+            InvalidArgument: it is no network whose outputs are as many as the model's.
+        """
+        if self._permuted is None:
+            return None
+        given = self._permuted
+        made = given if isinstance(given, nn.Module) else given()
+        if not isinstance(made, nn.Module):
+            raise InvalidArgument.of(
+                "permuted_model", got=type(made).__name__, expected="a torch.nn.Module"
+            )
+        made = copy.deepcopy(made).to(self.device, self.inputs.dtype).eval()
+        with torch.no_grad():
+            outputs = made(self.inputs[:1].clone())
+        if outputs.ndim == 1:
+            made, outputs = SingleOutput(made).eval(), outputs.unsqueeze(1)
+        if tuple(outputs.shape) != (1, self.classes):
+            raise InvalidArgument.of(
+                "permuted_model",
+                got=f"outputs of shape {tuple(outputs.shape)} for one input",
+                expected=f"(1, {self.classes}), as the model's",
+            )
+        return made
 
     def _predictions(self) -> Tensor:
         if self.classes == 1:

@@ -73,12 +73,79 @@ def test_layers_come_in_the_order_of_execution():
     assert order_of(Backwards()) == ["unused", "stem", "norm", "head"]
 
 
-def test_a_layer_that_is_not_called_comes_first():
-    assert order_of(Borrows()) == ["lent", "first"]
+def test_a_layer_counts_where_others_use_its_weights():
+    assert order_of(Borrows()) == ["first", "lent"]
 
 
-def test_bare_parameters_belong_to_the_module_that_owns_them():
-    assert order_of(Bare()) == ["", "stem", "block", "block.stem"]
+def test_bare_parameters_belong_to_the_module_that_owns_them_and_count_where_they_are_used():
+    assert order_of(Bare()) == ["stem", "", "block.stem", "block"]
+
+
+class Asking(nn.Module):
+    """Asks its last layer for its dtype and its size before anything is computed."""
+
+    def __init__(self):
+        super().__init__()
+        self.head, self.stem = nn.Linear(4, 2), nn.Linear(3, 4)
+
+    def forward(self, inputs):
+        inputs = inputs.to(self.head.weight.dtype)
+        assert self.head.weight.shape[1] == 4
+        assert self.head.bias.numel() == 2
+        return self.head(self.stem(inputs))
+
+
+class Hidden(torch.autograd.Function):
+    """Computes with a weight where nobody looks."""
+
+    @staticmethod
+    def forward(_, inputs, weight):
+        return inputs * weight
+
+
+class Compiled(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(3))
+
+    def forward(self, inputs):
+        return Hidden.apply(inputs, self.weight)
+
+
+def test_a_question_about_a_weight_is_no_use_of_it():
+    assert order_of(Asking()) == ["stem", "head"]
+
+
+def test_tensors_out_of_sight_count_where_their_module_runs():
+    assert order_of(nn.Sequential(nn.Linear(3, 3), Compiled(), nn.Linear(3, 2))) == ["0", "1", "2"]
+
+
+def test_attention_counts_its_projection_after_its_queries():
+    class Attention(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.head = nn.Linear(4, 2)
+            self.attention = nn.MultiheadAttention(4, 2, batch_first=True)
+            self.embedding = nn.Linear(3, 4)
+
+        def forward(self, inputs):
+            tokens = self.embedding(inputs).unsqueeze(1)
+            return self.head(self.attention(tokens, tokens, tokens)[0][:, 0])
+
+    names = ["embedding", "attention", "attention.out_proj", "head"]
+    assert order_of(Attention()) == names
+
+
+def test_recurrent_layers_count_where_they_run():
+    class Recurrent(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.head, self.body, self.stem = nn.Linear(5, 2), nn.LSTM(4, 5), nn.Linear(3, 4)
+
+        def forward(self, inputs):
+            return self.head(self.body(self.stem(inputs))[0])
+
+    assert order_of(Recurrent()) == ["stem", "body", "head"]
 
 
 def test_a_single_layer_is_the_model():

@@ -66,7 +66,7 @@ def test_what_is_not_said_has_the_cautious_value(table):
     registry.check(**FIELDS)(finding_of)
     entered = table["finding_of"]
     assert (entered.direction, entered.judged) == ("<=", "exact")
-    assert entered.cost == Cost(forward=0, backward=0, explainer_calls=1, per_layer=False)
+    assert entered.cost == Cost(forward=0, backward=0, explainer_calls=1, per_layer=0)
     assert (entered.max_images, entered.arbitrated, entered.marks) == (None, False, ())
 
 
@@ -153,7 +153,8 @@ def test_a_check_cannot_be_changed(table):
         (Cost(explainer_calls=0), "0 maps", 0),
         (Cost(forward=2, explainer_calls=3), "2 forward + 3 maps", 5),
         (Cost(forward=2, backward=4), "2 forward + 4 backward + 1 map", 7),
-        (Cost(backward=4, per_layer=True), "4 backward + 1 map + 1 map per layer", 5),
+        (Cost(backward=4, per_layer=1), "4 backward + 1 map + 1 map per layer", 5),
+        (Cost(explainer_calls=10, per_layer=10), "10 maps + 10 maps per layer", 10),
     ],
 )
 def test_a_cost_in_words_and_at_the_least(cost, text, least):

@@ -560,3 +560,56 @@ def test_a_model_that_cannot_be_copied_has_no_double():
     model.handle = Handle()
     with pytest.raises(TypeError, match="cannot copy a handle"):
         subject_of(model=model).double()
+
+
+# --------------------------------------------------------------------------------- permuted labels
+
+
+def test_without_a_model_of_permuted_labels_there_is_none():
+    assert Subject(nn.Linear(2, 3), torch.rand(4, 2)).permuted() is None
+
+
+@pytest.mark.parametrize("how", ["a network", "a function"])
+def test_the_model_of_permuted_labels_is_a_copy_that_fits_the_inputs(how):
+    other = nn.Sequential(nn.Linear(2, 3), nn.Dropout()).train()
+    given = other if how == "a network" else lambda: other
+    subject = Subject(nn.Linear(2, 3), torch.rand(4, 2), permuted_model=given).double()
+    copy = subject.permuted()
+    assert copy is not other
+    assert not any(module.training for module in copy.modules())
+    assert copy[0].weight.dtype == torch.float64
+    assert torch.equal(copy[0].weight.float(), other[0].weight)
+    assert other.training
+    assert other[0].weight.dtype == torch.float32
+
+
+def test_a_model_of_permuted_labels_with_one_scalar_output_has_a_column():
+    flat = nn.Sequential(nn.Linear(2, 1), nn.Flatten(0))
+    subject = Subject(flat, torch.rand(4, 2), permuted_model=flat)
+    assert subject.permuted()(subject.inputs).shape == (4, 1)
+
+
+def test_a_function_is_called_when_its_model_is_needed():
+    made = []
+
+    def make():
+        made.append(nn.Linear(2, 3))
+        return made[-1]
+
+    subject = Subject(nn.Linear(2, 3), torch.rand(4, 2), permuted_model=make)
+    assert made == []
+    subject.permuted()
+    assert len(made) == 1
+
+
+@pytest.mark.parametrize(
+    "given, message",
+    [
+        (lambda: 7, "permuted_model: got int, expected a torch.nn.Module"),
+        (nn.Linear(2, 4), r"permuted_model: got outputs of shape \(1, 4\) for one input, expected"),
+    ],
+)
+def test_what_is_no_such_model_is_refused(given, message):
+    subject = Subject(nn.Linear(2, 3), torch.rand(4, 2), permuted_model=given)
+    with pytest.raises(InvalidArgument, match=message):
+        subject.permuted()

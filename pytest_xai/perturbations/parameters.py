@@ -1,5 +1,7 @@
 """Weights drawn anew, one layer at a time."""
 
+from contextlib import suppress
+
 import torch
 from torch import Tensor, nn
 
@@ -8,7 +10,7 @@ from pytest_xai.seeds import seeded
 __all__ = ["randomise_layer"]
 
 
-def randomise_layer(module: nn.Module, *, seed: int) -> None:
+def randomise_layer(module: nn.Module, *, seed: int) -> list[str]:
     """Draw the parameters and buffers that a module itself owns anew, in place.
 
     By the module's own scheme (``reset_parameters``) where it has one. What such a scheme leaves
@@ -21,21 +23,40 @@ def randomise_layer(module: nn.Module, *, seed: int) -> None:
     Args:
         module: the layer; its children are not touched.
         seed: of this layer and draw.
+
+    Returns:
+        Names, within the module, of what could not be drawn: buffers of a single value, parameters
+        that are integers or complex numbers. Integer buffers are counters and indices, not learned.
     """
     with seeded(seed), torch.no_grad():
-        parameters = [p for p in module.parameters(recurse=False) if p.is_floating_point()]
-        buffers = list(module.buffers(recurse=False))
-        before = {tensor: tensor.clone() for tensor in (*parameters, *buffers)}
-        reset = getattr(module, "reset_parameters", None)
-        # The scheme of a module with children may reset these as well.
-        if callable(reset) and not any(True for _ in module.children()):
-            reset()
-        for parameter in parameters:
-            old = before[parameter]
-            if torch.equal(parameter, old) or (parameter == parameter.flatten()[:1]).all():
+        parameters = dict(module.named_parameters(recurse=False))
+        buffers = dict(module.named_buffers(recurse=False))
+        before = {name: value.clone() for name, value in {**parameters, **buffers}.items()}
+        _reset(module)
+        for name, parameter in parameters.items():
+            old = before[name]
+            if not old.is_floating_point():
+                parameter.copy_(old)
+            elif torch.equal(parameter, old) or (parameter == parameter.flatten()[:1]).all():
                 parameter.copy_(_redrawn(old))
-        for buffer in buffers:
-            buffer.copy_(_resampled(before[buffer]))
+        for name, buffer in buffers.items():
+            buffer.copy_(_resampled(before[name]))
+        learned = {**parameters, **{k: v for k, v in buffers.items() if v.is_floating_point()}}
+        return [
+            name
+            for name, value in learned.items()
+            if value.numel() and torch.equal(value, before[name])
+        ]
+
+
+def _reset(module: nn.Module) -> None:
+    """Call the module's own scheme, if it has one that is for it alone."""
+    scheme = getattr(module, "reset_parameters", None)
+    # The scheme of a module with children may reset these as well.
+    if callable(scheme) and not any(True for _ in module.children()):
+        # One that wants arguments, or fails, is none: what it left is drawn without it.
+        with suppress(Exception):
+            scheme()
 
 
 def _resampled(buffer: Tensor) -> Tensor:

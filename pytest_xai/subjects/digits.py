@@ -53,7 +53,16 @@ def load_digits_model() -> DigitsNet:
     Raises:
         BrokenData: the bundled weights are missing or were changed.
     """
-    weights = bundled.read_tensors(bundled.find_folder("digits"), "model.safetensors")
+    return _model("model.safetensors")
+
+
+def _permuted_model() -> DigitsNet:
+    """The same network, trained until it knew the training images' permuted labels by heart."""
+    return _model("permuted.safetensors")
+
+
+def _model(file: str) -> DigitsNet:
+    weights = bundled.read_tensors(bundled.find_folder("digits"), file)
     with torch.random.fork_rng(devices=[]):  # the initial weights are drawn, then replaced
         model = DigitsNet().float()
     model.load_state_dict(weights)
@@ -109,4 +118,5 @@ def load_digits(images: int | None = None) -> Subject:
         baseline=baseline,
         bounds=(0.0, 1.0),
         name="digits",
+        permuted_model=_permuted_model,
     )

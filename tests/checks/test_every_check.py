@@ -32,10 +32,20 @@ RIGHT = {
     "linearity": input_x_gradient,
     "relevance_conservation": input_x_gradient,
     "summation_to_delta": integrated_gradients("gauss", 64),
+    "data_randomisation": gradient,
+    "efficient_mprt": gradient,
+    "mprt_bottom_up": gradient,
     "mprt_cascading": gradient,
+    "mprt_independent": gradient,
+    "random_logit": gradient,
+    "smooth_mprt": gradient,
     "continuity": IG,
     "deepfool_dice": input_x_gradient,
     "fgsm_dice": input_x_gradient,
+}
+NOT_APPLICABLE = {
+    ("implementation_invariance", "borderline"),  # a linear layer alone has no other writing
+    ("data_randomisation", "borderline"),  # nobody trained another model for it
 }
 # DeepFool takes at most so many steps; the declared cost is that of one.
 DEEPFOOL_STEPS = 50
@@ -98,8 +108,8 @@ def test_every_check_has_a_right_and_a_wrong_explainer():
 def test_the_right_explainer_passes(name, subject, verdict, request):
     """On images, and on a linear model of two classes."""
     passed = verdict(name, RIGHT[name], request.getfixturevalue(subject))
-    if (name, subject) == ("implementation_invariance", "borderline"):
-        assert passed.outcome == "not_applicable"  # a linear layer alone has no other writing
+    if (name, subject) in NOT_APPLICABLE:
+        assert passed.outcome == "not_applicable"
     else:
         assert passed.outcome == "passed"
         assert passed.check == name
@@ -274,6 +284,16 @@ def test_one_image_more_than_a_round_holds(name, verdict):
     assert judged.images in ({32} if exact else {32, 33})
 
 
+COPIES = {
+    "implementation_invariance",
+    "efficient_mprt",
+    "mprt_bottom_up",
+    "mprt_cascading",
+    "mprt_independent",
+    "smooth_mprt",
+}
+
+
 class Uncopyable(torch.nn.Sequential):
     def __deepcopy__(self, memo):
         raise TypeError("cannot be copied")
@@ -284,7 +304,7 @@ def test_a_model_that_cannot_be_copied_ends_no_run(name, verdict):
     inputs = torch.rand(32, 6)
     subject = xai.Subject(Uncopyable(*models.chain(6, 5, 3).float()).eval(), inputs, bounds=(0, 1))
     judged = verdict(name, gradient, subject)
-    if name in {"implementation_invariance", "mprt_cascading"}:
+    if name in COPIES:
         assert judged.outcome in {"error", "not_applicable"}
         assert "cannot be copied" in judged.reason
     else:

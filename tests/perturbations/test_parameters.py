@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from pytest_xai.anatomy import layers
+from pytest_xai.perturbations.cascade import redraw
 from pytest_xai.perturbations.parameters import randomise_layer
 
 
@@ -84,12 +85,13 @@ def test_all_that_a_layer_owns_changes(name, state):
     if state == "trained":
         trained(layer)
     before = copied(layer)
-    randomise_layer(layer, seed=1)
+    kept = randomise_layer(layer, seed=1)
     # The running statistics of a network that was never trained are constants; they stay.
     constant = {
         key for key in own(layer) if state == "new" and key in {"running_mean", "running_var"}
     }
     assert changed(layer, before) == own(layer) - constant
+    assert set(kept) == constant
     for key in own(layer):
         assert layer.state_dict()[key].isfinite().all()
 
@@ -245,12 +247,53 @@ def test_integers_stay():
 
     module = Indexed()
     before = copied(module)
-    randomise_layer(module, seed=0)
+    assert randomise_layer(module, seed=0) == ["codes"]
     assert changed(module, before) == {"weight"}
     norm = nn.BatchNorm1d(3)
     norm.num_batches_tracked.fill_(7)
     randomise_layer(norm, seed=0)
     assert norm.num_batches_tracked == 7
+
+
+def test_what_cannot_be_drawn_is_listed():
+    class Odd(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.phase = nn.Parameter(torch.ones(2, dtype=torch.complex64))
+            self.nothing = nn.Parameter(torch.zeros(0))
+            self.register_buffer("scale", torch.tensor(255.0))
+            self.register_buffer("mean", torch.tensor([0.4, 0.4, 0.4]))
+            self.register_buffer("steps", torch.tensor(3))
+            self.register_buffer("spread", torch.linspace(0, 1, 50))
+
+    odd = Odd()
+    before = copied(odd)
+    assert randomise_layer(odd, seed=0) == ["phase", "scale", "mean"]
+    assert changed(odd, before) == {"spread"}
+
+
+@pytest.mark.parametrize("wants", ["an argument", "luck"])
+def test_a_scheme_that_cannot_be_called_is_none(wants):
+    class Demanding(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.weight = nn.Parameter(torch.randn(6))
+            self.bias = nn.Parameter(torch.randn(6))
+            if wants == "luck":
+                self.reset_parameters = self.fail
+
+        def reset_parameters(self, gain):
+            raise AssertionError(gain)
+
+        def fail(self):
+            nn.init.ones_(self.weight)
+            raise RuntimeError("no luck")
+
+    module = Demanding()
+    before = copied(module)
+    assert randomise_layer(module, seed=0) == []
+    assert changed(module, before) == {"weight", "bias"}
+    assert not (module.weight == 1).any()
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
@@ -319,11 +362,22 @@ def vgg_small():
 
 
 NETWORKS = {
-    "resnet18": (lambda: vision("resnet18"), (3, 32, 32)),
-    "vgg11_bn": (vgg_small, (3, 32, 32)),
-    "mobilenet_v3_small": (lambda: vision("mobilenet_v3_small"), (3, 32, 32)),
     "transformer": (Transformer, (1, 8, 8)),
+    "vgg11_bn, small": (vgg_small, (3, 32, 32)),
+    "resnet18": (lambda: vision("resnet18"), (3, 32, 32)),
+    "densenet121": (lambda: vision("densenet121"), (3, 32, 32)),
+    "mobilenet_v2": (lambda: vision("mobilenet_v2"), (3, 32, 32)),
+    "mobilenet_v3_small": (lambda: vision("mobilenet_v3_small"), (3, 32, 32)),
 }
+LARGE = {
+    "vgg11": (lambda: vision("vgg11"), (3, 32, 32)),
+    "convnext_tiny": (lambda: vision("convnext_tiny"), (3, 32, 32)),
+    "vit_b_16": (lambda: vision("vit_b_16", image_size=32), (3, 32, 32)),
+}
+
+
+def tensors_of(model):
+    return {name for name, value in model.state_dict().items() if value.is_floating_point()}
 
 
 def assert_all_drawn_anew(model, shape):
@@ -336,7 +390,7 @@ def assert_all_drawn_anew(model, shape):
         assert not torch.equal(model(inputs), outputs)
         assert model(inputs).isfinite().all()
     state = model.state_dict()
-    floating = {name for name, value in state.items() if value.is_floating_point()}
+    floating = tensors_of(model)
     assert changed(model, before) == floating
     for name in floating:
         if name.endswith("running_var"):
@@ -345,12 +399,32 @@ def assert_all_drawn_anew(model, shape):
     assert len({tuple(values) for values in drawn}) == len(drawn)
 
 
+def assert_all_drawn_or_listed(model, shape):
+    """As built, never trained: batch norms have statistics that are constants."""
+    model = model.eval()
+    before = copied(model)
+    names = layers(model, torch.randn(1, *shape))
+    kept = [kept for step in redraw(model, names, order="top_down", seed=0) for kept in step.kept]
+    assert len(kept) == len(set(kept))
+    assert changed(model, before) == tensors_of(model) - set(kept)
+    assert all(name.endswith(("running_mean", "running_var")) for name in kept)
+
+
 @pytest.mark.parametrize("name", NETWORKS)
 def test_every_parameter_and_buffer_of_a_network_changes(name):
     build, shape = NETWORKS[name]
     assert_all_drawn_anew(build(), shape)
 
 
+@pytest.mark.parametrize("name", NETWORKS)
+def test_what_does_not_change_is_listed(name):
+    build, shape = NETWORKS[name]
+    assert_all_drawn_or_listed(build(), shape)
+
+
 @pytest.mark.slow
-def test_every_parameter_and_buffer_of_a_vision_transformer_changes():
-    assert_all_drawn_anew(vision("vit_b_16", image_size=32), (3, 32, 32))
+@pytest.mark.parametrize("name", LARGE)
+def test_every_parameter_and_buffer_of_a_large_network_changes(name):
+    build, shape = LARGE[name]
+    assert_all_drawn_or_listed(build(), shape)
+    assert_all_drawn_anew(build(), shape)

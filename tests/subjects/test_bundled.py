@@ -13,11 +13,12 @@ FILES = ("digits.safetensors", "model.safetensors")
 
 def test_files_are_small():
     assert (FOLDER / "model.safetensors").stat().st_size < 300_000
+    assert (FOLDER / "permuted.safetensors").stat().st_size < 300_000
     assert (FOLDER / "digits.safetensors").stat().st_size < 120_000
     assert (FOLDER / "digits.json").stat().st_size < 2_000
 
 
-@pytest.mark.parametrize("file", FILES)
+@pytest.mark.parametrize("file", [*FILES, "permuted.safetensors"])
 def test_record_has_the_sha256_of_each_file(record, file):
     assert record["sha256"][file] == hashlib.sha256((FOLDER / file).read_bytes()).hexdigest()
 
@@ -43,6 +44,13 @@ def test_missing_file_is_named(copy, file):
     (copy / file).unlink()
     with pytest.raises(BrokenData, match=f"{file} cannot be read: No such file.*Install"):
         load_digits(1)
+
+
+def test_the_weights_of_permuted_labels_are_read_when_they_are_needed(copy):
+    (copy / "permuted.safetensors").unlink()
+    subject = load_digits(1)
+    with pytest.raises(BrokenData, match="permuted.safetensors cannot be read"):
+        subject.permuted()
 
 
 def test_file_without_entry_in_the_record_is_not_read(copy):

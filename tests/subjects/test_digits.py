@@ -149,3 +149,14 @@ def test_first_images_are_taken(images):
 def test_wrong_number_of_images_is_refused(images):
     with pytest.raises(InvalidArgument, match=r"images: got .*, expected an integer from 1 to 360"):
         load_digits(images)
+
+
+def test_permuted_labels_were_learned_by_heart(record):
+    """High accuracy on labels that say nothing, that of chance on the true ones."""
+    model = load_digits(1).permuted()
+    assert record["accuracy_permuted"]["permuted_train"] > 0.95
+    images, labels = load_digits_images("held_out")
+    with torch.no_grad():
+        accuracy = (model(images).argmax(1) == labels).double().mean().item()
+    assert accuracy == pytest.approx(record["accuracy_permuted"]["held_out"], abs=1e-6)
+    assert accuracy < 0.15

@@ -16,7 +16,7 @@ from pytest_xai.subjects import bundled
 ROOT = Path(__file__).parents[2]
 FOLDER = ROOT / "fixtures" / "digits"
 SCRIPT = FOLDER / "make_digits.py"
-FILES = ("digits.safetensors", "model.safetensors")
+FILES = ("digits.safetensors", "model.safetensors", "permuted.safetensors")
 
 
 @pytest.fixture(scope="module")
@@ -91,7 +91,7 @@ def test_check_fails_when_the_weights_are_others(copy):
 
 
 @pytest.mark.slow
-def test_script_writes_the_three_files_and_nothing_else(tmp_path):
+def test_script_writes_the_four_files_and_nothing_else(tmp_path):
     run = run_script("--folder", str(tmp_path / "new"))
     assert run.returncode == 0, run.stderr
     written = {path.name: path.read_bytes() for path in (tmp_path / "new").iterdir()}

@@ -92,8 +92,11 @@ def test_the_figure_is_the_mean_rank_correlation_over_the_steps(
     """With the sign, of sums over channels, against SciPy; the null: the nearest other target."""
     asked = recorder(gradient)
     found, bench = finding(CHECK, asked, request.getfixturevalue(subject))
-    original, *later = [
-        maps.double().sum(1).flatten(1) if maps.ndim > 2 else maps for maps in asked.maps
+    flat = [maps.double().sum(1).flatten(1) if maps.ndim > 2 else maps for maps in asked.maps]
+    original, steps_of = flat[0], (len(flat) - 1) // 2
+    # Two groups of 16 images, one after the other.
+    later = [
+        torch.cat(pair) for pair in zip(flat[1 : 1 + steps_of], flat[1 + steps_of :], strict=True)
     ]
 
     def correlations(ones, others):

@@ -1,0 +1,58 @@
+"""The map, averaged over noisy inputs, changes when the model's weights are drawn anew."""
+
+import torch
+from torch import Tensor
+
+from pytest_xai.bench import Bench
+from pytest_xai.checks.randomisation.engine import randomised
+from pytest_xai.containment import Guard
+from pytest_xai.protocol import NamedExplainer
+from pytest_xai.registry import Cost, check
+from pytest_xai.seeds import generator
+from pytest_xai.verdict import Finding
+
+# The authors take 50; at 10 the noise of the mean is already a third of that of a single map.
+_SAMPLES = 10
+# Standard deviation of the noise, as a share of the image's range.
+_NOISE = 0.1
+
+
+@check(
+    family="randomisation",
+    question="Does the map depend on the weights, noise of single maps aside?",
+    claim="With layer after layer drawn anew from the input up, maps averaged over noisy inputs "
+    "are less like the original than halfway to those of another image.",
+    source="hedstrom2023",
+    scope="claimed",
+    judged="mean",
+    limit_source="Halfway between identity (1) and the rank correlation of two unrelated averaged "
+    "maps, those of different images (the null).",
+    cost=Cost(explainer_calls=_SAMPLES, per_layer=_SAMPLES),
+    marks=("slow",),
+)
+def smooth_mprt(bench: Bench, explainer: NamedExplainer) -> Finding:
+    """Value per image: rank correlation of averaged maps before and after weights are drawn anew.
+
+    As in mprt_bottom_up, but each map is the mean over 10 inputs with normal noise of a tenth of
+    the image's range, the same for every model: differences are then the model's, and not those
+    of a gradient that is shattered anyway.
+    """
+    ends = ("first layer drawn anew", "all drawn anew")
+    return randomised(bench, explainer, "bottom_up", ends=ends, explain=_averaged)
+
+
+def _averaged(bench: Bench, explainer: NamedExplainer, on: Guard | None) -> Tensor:
+    noise = torch.stack([_noise(bench, image) for image in bench.images], 1).to(bench.inputs)
+    low, high = bench.inputs.flatten(1).aminmax(dim=1)
+    scale = (_NOISE * (high - low)).reshape(-1, *[1] * (bench.inputs.ndim - 1))
+    maps = [
+        bench.explain(explainer, bench.inputs + scale * sample, draw=draw, on=on).double()
+        for draw, sample in enumerate(noise)
+    ]
+    return torch.stack(maps).mean(0)
+
+
+def _noise(bench: Bench, image: int) -> Tensor:
+    """The image's own noise, (samples, *shape), whatever else is in its group."""
+    source = generator(bench.derive_seed("smooth", image))
+    return torch.randn(_SAMPLES, *bench.inputs.shape[1:], generator=source)

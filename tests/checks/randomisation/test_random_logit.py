@@ -1,0 +1,71 @@
+"""The map of an image changes when another, random class is explained."""
+
+import pytest
+import torch
+
+import pytest_xai as xai
+from fixtures.right import gradient, integrated_gradients, occlusion, smooth_gradient
+from pytest_xai import explainers
+
+CHECK = "random_logit"
+
+
+@pytest.mark.parametrize(
+    "explainer",
+    [gradient, integrated_gradients(steps=8), occlusion, smooth_gradient],
+    ids=["gradient", "ig", "occlusion", "smooth"],
+)
+@pytest.mark.parametrize("subject", ["digits", "table", "signal", "borderline"])
+def test_right_explainers_pass(explainer, subject, verdict, request):
+    assert verdict(CHECK, explainer, request.getfixturevalue(subject)).outcome == "passed"
+
+
+@pytest.mark.parametrize(
+    "spec", ["captum:GuidedBackprop", "captum:Deconvolution", "control:EdgeDetector"]
+)
+def test_what_hardly_looks_at_the_class_fails(spec, verdict, digits):
+    """Guided backpropagation and deconvolution: Sixt 2020, figure 5."""
+    failed = verdict(CHECK, explainers.get(spec), digits)
+    assert failed.outcome == "failed"
+    assert failed.reason.startswith("The map shows what is in the image")
+
+
+def test_a_random_map_that_has_the_seed_of_its_image_fails(verdict, digits):
+    failed = verdict(CHECK, explainers.get("control:RandomMap"), digits)
+    assert failed.outcome == "failed"
+    assert failed.figure == pytest.approx(1)
+
+
+def test_a_model_with_one_output_has_no_other_class(verdict, one_logit):
+    nothing = verdict(CHECK, gradient, one_logit)
+    assert (nothing.outcome, nothing.reason) == (
+        "not_applicable",
+        "the model has a single output",
+    )
+
+
+def test_who_says_that_classes_do_not_matter_is_not_asked(verdict, digits):
+    agnostic = xai.explainer(class_agnostic=True)(lambda model, inputs, targets: inputs)
+    nothing = verdict(CHECK, agnostic, digits)
+    assert nothing.outcome == "not_applicable"
+    assert nothing.reason == "the explainer is declared class-agnostic"
+
+
+def test_the_figure_is_the_correlation_with_a_random_other_class(
+    recorder, finding, digits, by_hand
+):
+    correlations, _, _ = by_hand
+    asked = recorder(gradient)
+    found, bench = finding(CHECK, asked, digits)
+    first, second = asked.targets
+    assert torch.equal(first, bench.targets)
+    assert (first != second).all()
+    assert second.unique().numel() > 6
+    assert ((second - first) % 10).unique().numel() > 6
+    assert torch.allclose(found.values, correlations(*asked.maps))
+
+
+def test_mirrored_classes_are_opposite_and_not_alike(verdict, borderline):
+    passed = verdict(CHECK, gradient, borderline)
+    assert passed.outcome == "passed"
+    assert passed.figure == pytest.approx(-1)

@@ -1,0 +1,77 @@
+"""Similarities of maps against SciPy and scikit-image."""
+
+import numpy as np
+import pytest
+import torch
+from scipy.stats import pearsonr, spearmanr
+from skimage.feature import hog
+from skimage.metrics import structural_similarity
+
+from pytest_xai.checks.randomisation import similarities
+from pytest_xai.checks.randomisation.similarities import FIGURE, Form
+
+
+@pytest.fixture
+def pair():
+    torch.manual_seed(0)
+    maps = torch.randn(4, 2, 16, 12).double()
+    return maps, maps + 2 * torch.randn_like(maps)
+
+
+def unit(image):
+    return (image - image.min()) / (image.max() - image.min())
+
+
+def test_all_are_what_the_libraries_compute(pair):
+    found = Form(pair[0]).like(Form(pair[1]))
+    assert set(found) == {FIGURE, "without sign", "Pearson", "HOG", "SSIM"}
+    for place in range(4):
+        a, b = (maps[place].sum(0).numpy() for maps in pair)
+        scaled = [image / np.abs(image).max() for image in (a, b)]
+        expected = {
+            FIGURE: spearmanr(a.ravel(), b.ravel()).statistic,
+            "without sign": spearmanr(np.abs(a).ravel(), np.abs(b).ravel()).statistic,
+            "Pearson": pearsonr(a.ravel(), b.ravel()).statistic,
+            "HOG": spearmanr(*(hog(unit(i), pixels_per_cell=(3, 3)) for i in (a, b))).statistic,
+            "SSIM": structural_similarity(*scaled, data_range=2),
+        }
+        for name, value in expected.items():
+            assert found[name][place].item() == pytest.approx(value, abs=1e-9)
+
+
+def test_large_maps_have_cells_of_16_pixels():
+    torch.manual_seed(0)
+    a, b = torch.rand(1, 1, 80, 70).double(), torch.rand(1, 1, 80, 70).double()
+    expected = spearmanr(*(hog(unit(i[0, 0].numpy()), pixels_per_cell=(16, 16)) for i in (a, b)))
+    assert Form(a).like(Form(b))["HOG"].item() == pytest.approx(expected.statistic)
+
+
+def test_opposite_maps_are_alike_without_the_sign_alone(pair):
+    found = Form(pair[0]).like(Form(-pair[0]))
+    assert torch.allclose(found["without sign"], torch.ones(4).double())
+    for name in (FIGURE, "Pearson"):
+        assert torch.allclose(found[name], -torch.ones(4).double())
+
+
+@pytest.mark.parametrize(
+    "shape, names",
+    [
+        ((3, 20), {FIGURE, "without sign", "Pearson"}),
+        ((3, 2, 20), {FIGURE, "without sign", "Pearson", "SSIM"}),
+        ((3, 1, 7, 9), {FIGURE, "without sign", "Pearson", "SSIM"}),
+        ((3, 1, 8, 8, 8), {FIGURE, "without sign", "Pearson", "SSIM"}),
+    ],
+)
+def test_each_kind_of_input_has_what_is_defined_for_it(shape, names):
+    maps = torch.rand(shape).double()
+    assert set(Form(maps).like(Form(maps))) == names
+
+
+def test_without_scikit_image_there_is_no_hog(pair, monkeypatch):
+    monkeypatch.setattr(similarities, "find_spec", lambda name: None)
+    assert set(Form(pair[0]).like(Form(pair[1]))) == {FIGURE, "without sign", "Pearson", "SSIM"}
+
+
+def test_a_constant_map_is_like_nothing(pair):
+    constant = torch.ones_like(pair[0])
+    assert all(values.isnan().all() for values in Form(constant).like(Form(pair[1])).values())

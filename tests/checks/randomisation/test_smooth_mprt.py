@@ -1,0 +1,70 @@
+"""The map, averaged over noisy inputs, changes when the model's weights are drawn anew."""
+
+import pytest
+import torch
+
+from fixtures.right import gradient, integrated_gradients, smooth_gradient
+from pytest_xai import explainers
+from pytest_xai.seeds import generator
+
+CHECK = "smooth_mprt"
+
+
+@pytest.mark.parametrize(
+    "explainer",
+    [gradient, integrated_gradients(steps=4), smooth_gradient],
+    ids=["gradient", "ig", "smooth"],
+)
+@pytest.mark.parametrize("subject", ["digits", "normed", "table", "signal"])
+def test_right_explainers_pass(explainer, subject, verdict, request):
+    assert verdict(CHECK, explainer, request.getfixturevalue(subject)).outcome == "passed"
+
+
+@pytest.mark.parametrize("spec", ["control:EdgeDetector", "control:RandomMap"])
+def test_what_does_not_look_at_the_model_fails(spec, verdict, digits):
+    failed = verdict(CHECK, explainers.get(spec), digits)
+    assert failed.outcome == "failed"
+    assert failed.figure == pytest.approx(1, abs=1e-12)
+
+
+def averaged(model, group):
+    """Ten maps of inputs with noise of a tenth of the image's range."""
+    rows = []
+    for image, inputs, target in zip(group.images, group.inputs, group.targets, strict=True):
+        seed = group.derive_seed("smooth", image)
+        noise = torch.randn(10, *inputs.shape, generator=generator(seed))
+        spread = 0.1 * (inputs.max() - inputs.min())
+        maps = gradient(model, inputs + spread * noise, target.expand(10))
+        rows.append(maps.double().mean(0))
+    return torch.stack(rows)
+
+
+def test_the_figure_is_that_of_means_over_noisy_inputs(finding, digits, by_hand):
+    correlations, redrawn, halves = by_hand
+    found, bench = finding(CHECK, gradient, digits)
+    names = ["conv1", "conv2", "fc1", "fc2"]
+    steps = [
+        torch.cat(
+            [
+                correlations(averaged(digits.model, g), averaged(redrawn(g, names[:count]), g))
+                for g in halves(bench)
+            ]
+        )
+        for count in range(1, 5)
+    ]
+    # Batches of one and of sixteen differ by rounding, which may swap the ranks of two pixels.
+    assert torch.allclose(found.values, torch.stack(steps).mean(0), atol=1e-3)
+
+
+def test_an_image_has_the_same_noise_in_every_group_and_another_than_its_neighbour(
+    recorder, finding, digits
+):
+    asked = recorder(gradient)
+    _, bench = finding(CHECK, asked, digits)
+    trained = [inputs - bench.inputs for inputs in asked.inputs[:10]]
+    again = [inputs - bench.inputs[:16] for inputs in asked.inputs[10:20]]
+    for first, second in zip(trained, again, strict=True):
+        assert torch.allclose(first[:16], second)
+    noise = torch.stack(trained)
+    assert noise.flatten(0, 1).flatten(1).std(1).mean() == pytest.approx(0.1, rel=0.05)
+    assert len(noise.flatten(0, 1)[:, 0, 0, 0].unique()) == 320
