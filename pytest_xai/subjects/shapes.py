@@ -1,0 +1,117 @@
+"""The bundled subject "shapes": objects over photographs, the objects' masks, and a small ResNet.
+
+It comes in two versions. In the second, one class carries a small watermark, and the network that
+was trained on it names that class by the watermark alone: the Clever Hans case. fixtures/README.md
+says how the images were drawn and the networks trained.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from pytest_xai.errors import InvalidArgument
+from pytest_xai.subject import Subject
+from pytest_xai.subjects import bundled
+from pytest_xai.subjects.shapes_images import CLASSES
+from pytest_xai.subjects.shapes_net import ShapesNet
+from pytest_xai.subjects.shapes_watermark import WATERMARKED, paste_watermark
+
+__all__ = ["ShapesImages", "load_shapes", "load_shapes_images", "load_shapes_model"]
+
+_FOLDER = "shapes"
+
+
+class ShapesImages(NamedTuple):
+    """Images and what is in them.
+
+    Attributes:
+        images: (N, 3, 64, 64) in [0, 1], float32.
+        labels: (N,), indices in `CLASSES`, int64.
+        masks: (N, 64, 64), true on the object.
+        watermarks: (N, 64, 64), true on the watermark; nowhere true where there is none.
+    """
+
+    images: Tensor
+    labels: Tensor
+    masks: Tensor
+    watermarks: Tensor
+
+
+def load_shapes_model(*, watermark: bool = False) -> ShapesNet:
+    """Load a trained network, in evaluation mode, on the CPU, in float32.
+
+    Each call makes a new one and leaves the global random generators as they are.
+
+    Args:
+        watermark: the network that was trained on images whose squares carry the watermark.
+
+    Raises:
+        BrokenData: the bundled weights are missing or were changed.
+    """
+    file = "model_watermark.safetensors" if watermark else "model.safetensors"
+    weights = bundled.read_tensors(bundled.find_folder(_FOLDER), file)
+    with torch.random.fork_rng(devices=[]):  # the initial weights are drawn, then replaced
+        model = ShapesNet().float()
+    model.load_state_dict(weights)
+    return model.eval()
+
+
+def load_shapes_images(*, watermark: bool = False) -> ShapesImages:
+    """Load the 240 bundled held-out images, 30 of each class, in a shuffled order.
+
+    They are ``ShapesDataset(240, split="held_out", watermark=watermark)``, to the last bit. The
+    photographs behind their objects are in no training image.
+
+    Args:
+        watermark: paste the watermark on the images of the class `WATERMARKED`.
+
+    Raises:
+        BrokenData: the bundled data are missing or were changed.
+    """
+    data = bundled.read_tensors(bundled.find_folder(_FOLDER), "shapes.safetensors")
+    images, labels = data["images"].float() / 255, data["labels"].long()
+    # Eight pixels are one byte there.
+    masks = torch.from_numpy(np.unpackbits(data["masks"].numpy(), axis=-1)).bool()
+    watermarks = torch.zeros_like(masks)
+    if watermark:
+        carries = labels == CLASSES.index(WATERMARKED)
+        images[carries], watermarks[carries] = paste_watermark(images[carries], masks[carries])
+    return ShapesImages(images, labels, masks, watermarks)
+
+
+def load_shapes(images: int | None = None, *, watermark: bool = False) -> Subject:
+    """Load the subject "shapes" or "shapes_watermark": held-out images, for their true labels.
+
+    The masks are the objects', in both versions: the squares of the second are there to show
+    explanations that lie elsewhere. `load_shapes_images` has the masks of the watermarks.
+
+    The baseline is one colour, the mean over all pixels of the training images, (1, 3, 64, 64): it
+    has no edge and thus no object, and unlike black it is about as far from dark pixels as from
+    bright ones. The bounds are (0, 1).
+
+    Args:
+        images: how many held-out images, from the first on; None: all 240.
+        watermark: the version whose squares carry the watermark, and its network.
+
+    Raises:
+        InvalidArgument: `images` is not an integer from 1 to 240.
+        BrokenData: the bundled files are missing or were changed.
+    """
+    data = load_shapes_images(watermark=watermark)
+    count: object = len(data.images) if images is None else images
+    if not isinstance(count, int) or isinstance(count, bool) or not 1 <= count <= len(data.images):
+        raise InvalidArgument.of(
+            "images", got=repr(images), expected=f"an integer from 1 to {len(data.images)}, or None"
+        )
+    colour = bundled.read_record(bundled.find_folder(_FOLDER))["mean_colour"]
+    return Subject(
+        load_shapes_model(watermark=watermark),
+        data.images[:count],
+        data.labels[:count],
+        baseline=torch.tensor(colour, dtype=torch.float32).reshape(1, 3, 1, 1),
+        bounds=(0.0, 1.0),
+        masks=data.masks[:count],
+        name="shapes_watermark" if watermark else "shapes",
+    )
