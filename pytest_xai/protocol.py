@@ -1,6 +1,7 @@
 """What an explainer is: the protocol, its description, and the one form that maps are given."""
 
-from collections.abc import Callable, Iterable
+import inspect
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar, overload, runtime_checkable
 
@@ -10,9 +11,23 @@ from torch import Tensor, nn
 
 from pytest_xai.errors import InvalidArgument, InvalidAttribution
 
-__all__ = ["Explainer", "NamedExplainer", "Traits", "explainer", "named", "normalise", "traits_of"]
+__all__ = [
+    "NEEDS_NEW",
+    "Archive",
+    "Explainer",
+    "NamedExplainer",
+    "Traits",
+    "archive_of",
+    "explainer",
+    "named",
+    "normalise",
+    "traits_of",
+]
 
 _ATTRIBUTE = "__xai_traits__"
+
+# Why a check has nothing to say of maps that were made before.
+NEEDS_NEW = "needs new explanations; these maps are stored"
 
 T = TypeVar("T")
 
@@ -28,6 +43,17 @@ class Explainer(Protocol):
 
     def __call__(self, model: nn.Module, inputs: Tensor, targets: Tensor, /) -> Tensor:
         """Explain ``model(inputs)[n, targets[n]]`` for every n."""
+
+
+@runtime_checkable
+class Archive(Protocol):
+    """An explainer that can make no map, but has those of one subject's inputs.
+
+    Called like any other, it raises `NotApplicable`.
+    """
+
+    def stored_maps(self, images: Sequence[int], count: int) -> Tensor:
+        """Maps of the inputs at these positions of a subject that has ``count`` inputs."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -164,6 +190,12 @@ def named(explainer: object, name: str | None = None) -> NamedExplainer:
     traits = traits_of(explainer)
     own = getattr(explainer, "__name__", None) or type(explainer).__name__
     return NamedExplainer(name=name or traits.name or str(own), call=explainer, traits=traits)
+
+
+def archive_of(explainer: NamedExplainer) -> Archive | None:
+    """The stored maps behind an explainer; None: it makes its maps when asked."""
+    call = inspect.unwrap(explainer.call)
+    return call if isinstance(call, Archive) else None
 
 
 def normalise(attributions: object, inputs: Tensor) -> Tensor:

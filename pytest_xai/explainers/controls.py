@@ -10,10 +10,11 @@ import torch
 from torch import Tensor, nn
 
 from pytest_xai.errors import InvalidArgument
+from pytest_xai.explainers.entry import Entry
 from pytest_xai.explainers.options import number
 from pytest_xai.explainers.passes import fresh
 
-__all__ = ["constant_map", "edge_detector", "input_itself", "other_class", "random_map"]
+__all__ = ["ENTRIES", "constant_map", "edge_detector", "input_itself", "other_class", "random_map"]
 
 
 def random_map() -> Callable[..., Tensor]:
@@ -104,3 +105,12 @@ def _correlate(values: Tensor, axis: int, weights: tuple[float, float, float]) -
     padded = torch.cat([ends[0], values, ends[1]], axis)
     parts = [padded.narrow(axis, shift, side) * weight for shift, weight in enumerate(weights)]
     return parts[0] + parts[1] + parts[2]
+
+
+ENTRIES = {
+    "control:RandomMap": Entry(factory=random_map, cost="none", stochastic=True),
+    "control:ConstantMap": Entry(factory=constant_map, cost="none"),
+    "control:InputItself": Entry(factory=input_itself, cost="none"),
+    "control:EdgeDetector": Entry(factory=edge_detector, source="adebayo2018", cost="none"),
+    "control:OtherClass": Entry(factory=other_class, cost="1 forward + 1 backward"),
+}

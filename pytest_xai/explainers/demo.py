@@ -1,9 +1,11 @@
-"""What ``pytest --xai --xai-demo`` runs: explainers of the gallery, and the failures known."""
+"""What the demos run: explainers of the gallery with their options, and the failures known."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-__all__ = ["EXPECTED_FAILURES", "EXPLAINERS", "DemoExplainer"]
+from pytest_xai.explainers.catalogue import ENTRIES
+
+__all__ = ["EXPECTED_FAILURES", "GALLERY", "QUICK", "DemoExplainer", "KnownFailure"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -21,7 +23,7 @@ class DemoExplainer:
     options: Mapping[str, object] = field(default_factory=dict)
 
 
-EXPLAINERS = (
+QUICK = (
     DemoExplainer(name="saliency", spec="captum:Saliency"),
     DemoExplainer(name="input_x_gradient", spec="captum:InputXGradient"),
     DemoExplainer(name="integrated_gradients", spec="captum:IntegratedGradients"),
@@ -38,21 +40,98 @@ EXPLAINERS = (
     DemoExplainer(name="other_class", spec="control:OtherClass"),
 )
 
+# What costs hundreds of evaluations a map, made cheap: the demo shows verdicts, not fine maps.
+_CHEAP: Mapping[str, Mapping[str, object]] = {
+    "captum:IntegratedGradients": {"steps": 20},
+    "captum:GradientShap": {"draws": 10},
+    "captum:SmoothGrad": {"draws": 10},
+    "captum:SmoothGradSquared": {"draws": 10},
+    "captum:VarGrad": {"draws": 10},
+    "captum:FeatureAblation": {"blocks": 4},
+    "captum:ShapleyValueSampling": {"permutations": 2, "blocks": 4},
+    "captum:KernelShap": {"samples": 64, "blocks": 4},
+    "captum:Lime": {"samples": 64, "blocks": 4},
+    "captum:LayerConductance": {"steps": 10},
+    "shap:GradientExplainer": {"samples": 20},
+    "shap:KernelExplainer": {"samples": 64, "per_side": 4},
+    "shap:PartitionExplainer": {"evaluations": 64},
+    "lime:LimeImage": {"samples": 64, "segments": "grid"},
+    "xai:MeaningfulPerturbation": {"steps": 20, "cells": 8},
+    "xai:RISE": {"masks": 100},
+    "xai:TimeREISE": {"masks": 100},
+}
+_QUICK_NAMES = {each.spec: each.name for each in QUICK}
+
+# Stored maps need a file.
+GALLERY = tuple(
+    DemoExplainer(
+        # A colon would end an id.
+        name=_QUICK_NAMES.get(spec, spec.replace(":", ".")),
+        spec=spec,
+        options=_CHEAP.get(spec, {}),
+    )
+    for spec in ENTRIES
+    if spec != "xai:StoredMaps"
+)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class KnownFailure:
+    """A failure of an explainer or of its library that we know the reason of.
+
+    Attributes:
+        explainer: its name in a demo.
+        check: what it fails.
+        reason: why.
+        subject: where; None: on every subject of a demo.
+    """
+
+    explainer: str
+    check: str
+    reason: str
+    subject: str | None = None
+
+
 _UPPER_LAYERS = "a rectified backward signal hardly depends on the upper layers"
 _NO_TARGET = "a control: its map does not depend on the target"
 _NO_MODEL = "a control: its map does not depend on the model"
 
-# "explainer::check" -> why it fails. Strict: one that passes fails the run.
-EXPECTED_FAILURES: Mapping[str, str] = {
-    "deep_lift::summation_to_delta": "captum's DeepLift gives wrong multipliers where nn.ReLU "
-    "feeds nn.MaxPool2d (pytorch/captum issue 1104)",
-    "guided_backprop::mprt_cascading": f"{_UPPER_LAYERS} (Adebayo 2018)",
-    "deconvolution::mprt_cascading": f"{_UPPER_LAYERS} (Sixt 2020)",
-    "random_map::target_sensitive": _NO_TARGET,
-    "random_map::mprt_cascading": _NO_MODEL,
-    "constant_map::target_sensitive": _NO_TARGET,
-    "input_itself::target_sensitive": _NO_TARGET,
-    "input_itself::mprt_cascading": _NO_MODEL,
-    "edge_detector::target_sensitive": _NO_TARGET,
-    "edge_detector::mprt_cascading": _NO_MODEL,
-}
+# Strict: one that passes fails the run.
+EXPECTED_FAILURES = (
+    KnownFailure(
+        explainer="deep_lift",
+        check="summation_to_delta",
+        reason="captum's DeepLift gives wrong multipliers where nn.ReLU feeds nn.MaxPool2d "
+        "(pytorch/captum issue 1104)",
+    ),
+    KnownFailure(
+        explainer="guided_backprop",
+        check="mprt_cascading",
+        reason=f"{_UPPER_LAYERS} (Adebayo 2018)",
+    ),
+    KnownFailure(
+        explainer="deconvolution", check="mprt_cascading", reason=f"{_UPPER_LAYERS} (Sixt 2020)"
+    ),
+    *(
+        KnownFailure(explainer=name, check="target_sensitive", reason=_NO_TARGET)
+        for name in ("random_map", "constant_map", "input_itself", "edge_detector")
+    ),
+    KnownFailure(
+        explainer="guided_backprop",
+        check="data_randomisation",
+        reason=f"{_UPPER_LAYERS} (Adebayo 2018)",
+    ),
+    *(
+        KnownFailure(explainer=name, check="random_logit", reason=f"{_UPPER_LAYERS} (Sixt 2020)")
+        for name in ("guided_backprop", "deconvolution")
+    ),
+    *(
+        KnownFailure(explainer=name, check=check, reason=_NO_MODEL)
+        for name in ("random_map", "input_itself", "edge_detector")
+        for check in ("mprt_cascading", "data_randomisation")
+    ),
+    *(
+        KnownFailure(explainer=name, check="random_logit", reason=_NO_TARGET)
+        for name in ("random_map", "input_itself", "edge_detector")
+    ),
+)

@@ -37,11 +37,12 @@ def relevance_conservation(bench: Bench, explainer: NamedExplainer) -> Finding:
         ).double()
     whole, less_bias = (total - output).abs(), (total + absorbed - output).abs()
     gap = torch.minimum(whole, less_bias)
-    size = maps.double().abs().flatten(1).sum(1) + output.abs() + absorbed.abs()
+    added = maps.double().abs().flatten(1).sum(1)
+    size = added + output.abs() + absorbed.abs()
     share = absorbed.abs().sum() / output.abs().sum()
     return Finding(
         values=gap,
-        limits=bench.rounding * size,
+        limits=bench.rounding * size + bench.storage_rounding(explainer, maps) * added,
         facts={
             "sum": total,
             "f(x)": output,

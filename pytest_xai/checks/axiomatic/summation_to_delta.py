@@ -39,8 +39,9 @@ def summation_to_delta(bench: Bench, explainer: NamedExplainer) -> Finding:
     total = maps.double().flatten(1).sum(1)
     output, reference = bench.scores().double(), bench.baseline_scores().double()
     gap = (total - (output - reference)).abs()
-    size = maps.double().abs().flatten(1).sum(1) + output.abs() + reference.abs()
-    tolerance = bench.rounding * size
+    added = maps.double().abs().flatten(1).sum(1)
+    size = added + output.abs() + reference.abs()
+    tolerance = bench.rounding * size + bench.storage_rounding(explainer, maps) * added
     notes: tuple[str, ...] = ()
     if _integrates(explainer, steps) and (gap > tolerance).any():
         tolerance = tolerance + _quadrature(bench, steps) + _STEP_SIZE * size

@@ -5,7 +5,7 @@ from torch import Tensor
 
 from pytest_xai.bench import ROUND, Bench
 from pytest_xai.errors import InvalidAttribution
-from pytest_xai.protocol import NamedExplainer, normalise
+from pytest_xai.protocol import NamedExplainer, archive_of, normalise
 from pytest_xai.registry import Cost, check
 from pytest_xai.verdict import Finding
 
@@ -24,7 +24,7 @@ def finite(bench: Bench, explainer: NamedExplainer) -> Finding:
     """Value per image: how many of its three maps hold a value that is not finite.
 
     Where input and baseline agree, differences are zero, and rules that divide by them give NaN;
-    a constant image has no contrast to normalise by.
+    a constant image has no contrast to normalise by. Stored maps are those of the images alone.
     """
     inputs = bench.inputs
     mean = inputs.flatten(1).mean(1).reshape(-1, *[1] * (inputs.ndim - 1))
@@ -33,6 +33,8 @@ def finite(bench: Bench, explainer: NamedExplainer) -> Finding:
         "baseline as the image": bench.baseline,
         "constant image": mean.expand_as(inputs),
     }
+    if archive_of(explainer) is not None:
+        kinds = {"image": inputs}
     bad = {kind: _not_finite(bench, explainer, batch) for kind, batch in kinds.items()}
     found = [kind for kind, values in bad.items() if values.any()]
     return Finding(
@@ -48,7 +50,10 @@ def _not_finite(bench: Bench, explainer: NamedExplainer, inputs: Tensor) -> Tens
     for chunk in bench.chunks():
         batch = inputs[start : start + len(chunk)]
         start += len(chunk)
-        output = chunk.call(explainer, batch, chunk.targets, baseline=chunk.baseline).output
+        if archive_of(explainer) is not None:
+            output = chunk.output(explainer)
+        else:
+            output = chunk.call(explainer, batch, chunk.targets, baseline=chunk.baseline).output
         try:
             normalise(output, batch)
         except InvalidAttribution as error:

@@ -25,11 +25,11 @@ def shape(bench: Bench, explainer: NamedExplainer) -> Finding:
     start = 0
     alone = bench.view(0, 1)
     for batch in (*bench.chunks(), alone):
-        call = bench.call(explainer, batch.inputs, batch.targets, baseline=batch.baseline)
+        output = batch.output(explainer)
         position = 0 if batch is alone else start
         start += len(batch)
         try:
-            normalise(call.output, batch.inputs)
+            normalise(output, batch.inputs)
         except InvalidAttribution as error:
             if error.problem == "finite":
                 continue

@@ -1,18 +1,18 @@
-"""Grad-CAM of captum, with the layer found and the map brought to the input's size."""
+"""Explainers of captum that look at one layer, found or named; maps are of the input's size."""
 
 from collections.abc import Callable
 
-import torch
 from torch import Tensor, nn
 
-from pytest_xai.errors import InvalidArgument
-from pytest_xai.explainers.options import text
-from pytest_xai.explainers.passes import fresh
+from pytest_xai.explainers.captum.rules import relus_replaced, without_hook_warnings
+from pytest_xai.explainers.entry import SPATIAL, Entry
+from pytest_xai.explainers.options import text, whole
+from pytest_xai.explainers.passes import fresh, images_per_pass
+from pytest_xai.explainers.target_layer import target_layer
 from pytest_xai.optional import require
 
-__all__ = ["layer_grad_cam"]
+__all__ = ["ENTRIES", "guided_grad_cam", "layer_conductance", "layer_grad_cam"]
 
-_CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
 _INTERPOLATION = {1: "linear", 2: "bilinear", 3: "trilinear"}
 
 
@@ -26,22 +26,16 @@ def layer_grad_cam(*, layer: str | None = None) -> Callable[..., Tensor]:
             forward pass executes, before what follows it (normalisation, ReLU).
 
     Raises:
-        InvalidArgument: ``layer`` is no name. When called: inputs with no spatial dimension or
-            more than three, a model that executes no convolution, a layer that does not exist,
-            is not executed, or whose output has no spatial dimensions.
+        InvalidArgument: ``layer`` is no name. When called: a layer that does not exist, is not
+            executed, or whose output has no spatial dimensions.
+        NotApplicable: when called: inputs without places, a model that executes no convolution.
     """
     layer = None if layer is None else text("layer", layer)
 
     def explain(model: nn.Module, inputs: Tensor, targets: Tensor) -> Tensor:
         captum = require("captum.attr", extra="captum")
         spatial = tuple(inputs.shape[2:])
-        if len(spatial) not in _INTERPOLATION:
-            raise InvalidArgument.of(
-                "inputs",
-                got=f"shape {tuple(inputs.shape)}",
-                expected="(N, C, *spatial) with one to three spatial dimensions for Grad-CAM",
-            )
-        chosen = _choose(_executed(model, inputs), layer)
+        chosen = target_layer(model, inputs, layer)
         maps: Tensor = captum.LayerGradCam(model, chosen).attribute(
             fresh(inputs), target=targets, relu_attributions=True
         )
@@ -53,45 +47,102 @@ def layer_grad_cam(*, layer: str | None = None) -> Callable[..., Tensor]:
     return explain
 
 
-def _executed(model: nn.Module, inputs: Tensor) -> dict[str, nn.Module]:
-    """Modules by name, in the order in which a pass of one image ends them, if they give a map."""
-    # A wrapper finds its user's own model under the empty name.
-    root = model.get_submodule("")
-    found: dict[str, nn.Module] = {}
-    handles = []
-    for name, module in root.named_modules():
+def guided_grad_cam(*, layer: str | None = None) -> Callable[..., Tensor]:
+    """Grad-CAM at the input's size times guided backpropagation (Selvaraju 2017, sec. 3.2).
 
-        def note(module: nn.Module, _: object, output: object, name: str = name) -> None:
-            if isinstance(output, Tensor) and output.ndim == inputs.ndim:
-                found.pop(name, None)
-                found[name] = module
+    It is wrong where GuidedBackprop of captum is. The size is interpolated linearly, as in the
+    paper; captum repeats the nearest value unless told.
 
-        handles.append(module.register_forward_hook(note))
-    try:
-        with torch.no_grad():
-            model(fresh(inputs[:1]))
-    finally:
-        for handle in handles:
-            handle.remove()
-    return found
+    Args:
+        layer: as for LayerGradCam.
 
+    Raises:
+        InvalidArgument: as for LayerGradCam, and when called: a model with functional ReLU.
+        NotApplicable: when called: a model that executes no convolution.
+    """
+    layer = None if layer is None else text("layer", layer)
 
-def _choose(executed: dict[str, nn.Module], layer: str | None) -> nn.Module:
-    if layer is not None:
-        if layer not in executed:
-            raise InvalidArgument.of(
-                "layer",
-                got=repr(layer),
-                expected="a layer that the model executes and whose output has the inputs' number "
-                f"of dimensions: {', '.join(executed) or 'this model has none'}",
+    def explain(model: nn.Module, inputs: Tensor, targets: Tensor) -> Tensor:
+        captum = require("captum.attr", extra="captum")
+        # Only here the model runs alone: captum itself calls relu on the map of Grad-CAM.
+        with relus_replaced(model, "GuidedGradCam"):
+            chosen = target_layer(model, inputs, layer)
+        with without_hook_warnings():
+            maps: Tensor = captum.GuidedGradCam(model, chosen).attribute(
+                fresh(inputs),
+                target=targets,
+                interpolate_mode=_INTERPOLATION[inputs.ndim - 2],
             )
-        return executed[layer]
-    convolutions = [module for module in executed.values() if isinstance(module, _CONVOLUTIONS)]
-    if not convolutions:
-        raise InvalidArgument.of(
-            "model",
-            got="one that executes no convolution",
-            expected="a convolutional model for Grad-CAM, or the option layer with one of: "
-            + (", ".join(executed) or "(this model has no layer whose output is a map)"),
+        return maps.detach()
+
+    return explain
+
+
+def layer_conductance(*, layer: str | None = None, steps: int = 20) -> Callable[..., Tensor]:
+    """What flows through a layer from the baseline to the input (Dhamdhere 2018, eq. 2).
+
+    The conductances of a layer's channels are summed and interpolated linearly from the layer's
+    size to the input's: (N, 1, *spatial). The path's nodes are evenly spaced with both ends, so
+    that before the interpolation a layer's conductances sum to f(x) - f(x') up to the
+    quadrature's error, and exactly where the model is linear behind the layer.
+
+    Args:
+        layer: as for LayerGradCam.
+        steps: nodes on the path, at least 2. Where they need several passes, captum evaluates
+            one more for each pass but the first.
+
+    Raises:
+        InvalidArgument: as for LayerGradCam, or ``steps`` is no integer of at least 2.
+        NotApplicable: when called: a model that executes no convolution.
+    """
+    layer = None if layer is None else text("layer", layer)
+    steps = whole("steps", steps, least=2)
+
+    def explain(model: nn.Module, inputs: Tensor, targets: Tensor, *, baseline: Tensor) -> Tensor:
+        captum = require("captum.attr", extra="captum")
+        spatial = tuple(inputs.shape[2:])
+        chosen = target_layer(model, inputs, layer)
+        values: Tensor = captum.LayerConductance(model, chosen).attribute(
+            fresh(inputs),
+            baselines=baseline.detach(),
+            target=targets,
+            n_steps=steps - 1,
+            # Gauss-Legendre nodes leave out both ends of the path, and what flows there.
+            method="riemann_trapezoid",
+            # A pass holds two nodes of every input, or captum warns.
+            internal_batch_size=max(2 * len(inputs), images_per_pass(inputs)),
         )
-    return convolutions[-1]
+        resized: Tensor = captum.LayerAttribution.interpolate(
+            values.detach().sum(1, keepdim=True),
+            spatial,
+            interpolate_mode=_INTERPOLATION[len(spatial)],
+        )
+        return resized
+
+    return explain
+
+
+ENTRIES = {
+    "captum:LayerGradCam": Entry(
+        factory=layer_grad_cam,
+        method="grad_cam",
+        source="selvaraju2017",
+        cost="1 forward per call, then 1 forward + 1 backward",
+        inputs=SPATIAL,
+    ),
+    "captum:GuidedGradCam": Entry(
+        factory=guided_grad_cam,
+        method="guided_grad_cam",
+        source="selvaraju2017",
+        cost="1 forward per call, then 2 forward + 2 backward",
+        inputs=SPATIAL,
+    ),
+    "captum:LayerConductance": Entry(
+        factory=layer_conductance,
+        method="conductance",
+        source="dhamdhere2018",
+        cost="1 forward per call, then {steps} forward + {steps} backward",
+        inputs=SPATIAL,
+        needs_baseline=True,
+    ),
+}

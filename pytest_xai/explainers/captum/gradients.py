@@ -1,16 +1,16 @@
-"""Gradient explainers of captum: saliency, input x gradient, integrated gradients, SmoothGrad."""
+"""Gradient explainers of captum: saliency, input x gradient, and gradients along paths."""
 
 from collections.abc import Callable
 
-import torch
 from torch import Tensor, nn
 
 from pytest_xai.errors import InvalidArgument
-from pytest_xai.explainers.options import choice, flag, number, whole
+from pytest_xai.explainers.entry import Claim, Entry, claims
+from pytest_xai.explainers.options import choice, flag, whole
 from pytest_xai.explainers.passes import fresh, images_per_pass
 from pytest_xai.optional import require
 
-__all__ = ["input_x_gradient", "integrated_gradients", "saliency", "smooth_grad"]
+__all__ = ["ENTRIES", "input_x_gradient", "integrated_gradients", "saliency"]
 
 _QUADRATURES = (
     "gausslegendre",
@@ -21,22 +21,29 @@ _QUADRATURES = (
 )
 
 
-def saliency(*, absolute: bool = True) -> Callable[..., Tensor]:
+def saliency(*, absolute: bool = True, channels: str = "each") -> Callable[..., Tensor]:
     """The gradient of the target's output, by default its absolute value (Simonyan 2014, sec. 3).
 
     Args:
         absolute: the magnitude, as in the paper; False: the signed gradient, which is linear
             in the model.
+        channels: "each": a map of the inputs' shape; "max": the largest magnitude over the
+            channels, (N, 1, *spatial), as the paper shows it. Inputs (N, features) have none.
 
     Raises:
-        InvalidArgument: ``absolute`` is no boolean.
+        InvalidArgument: ``absolute`` is no boolean, ``channels`` is unknown, or the maximum of
+            signed gradients is asked for.
     """
     absolute = flag("absolute", absolute)
+    channels = choice("channels", channels, ("each", "max"))
+    if channels == "max" and not absolute:
+        raise InvalidArgument.of("channels", got="'max'", expected="'each' for signed gradients")
 
     def explain(model: nn.Module, inputs: Tensor, targets: Tensor) -> Tensor:
         captum = require("captum.attr", extra="captum")
         maps: Tensor = captum.Saliency(model).attribute(fresh(inputs), target=targets, abs=absolute)
-        return maps.detach()
+        maps = maps.detach()
+        return maps.amax(1, keepdim=True) if channels == "max" and maps.ndim > 2 else maps
 
     return explain
 
@@ -86,51 +93,38 @@ def integrated_gradients(
     return explain
 
 
-def smooth_grad(
-    *, draws: int = 25, sigma: float = 0.15, absolute: bool = False
-) -> Callable[..., Tensor]:
-    """The mean gradient under Gaussian noise on the input (Smilkov 2017).
-
-    The noise comes from torch's global generator. Every image of a batch sees the same draws, so
-    its map does not depend on which others are explained with it.
-
-    Args:
-        draws: noisy copies per image; the paper sees little change beyond 50.
-        sigma: standard deviation of the noise as a share of (largest - smallest value) of each
-            image; 0.1 to 0.2 in the paper. captum itself takes an absolute figure.
-        absolute: average the gradient's magnitude, as captum does by default; False: the signed
-            gradient, as in the paper.
-
-    Raises:
-        InvalidArgument: ``draws`` is no positive integer, ``sigma`` no finite number >= 0, or
-            ``absolute`` no boolean.
-    """
-    draws = whole("draws", draws)
-    sigma = number("sigma", sigma)
-    absolute = flag("absolute", absolute)
-    if sigma < 0:
-        raise InvalidArgument.of("sigma", got=repr(sigma), expected="a share >= 0")
-
-    def explain(model: nn.Module, inputs: Tensor, targets: Tensor) -> Tensor:
-        captum = require("captum.attr", extra="captum")
-        tunnel = captum.NoiseTunnel(captum.Saliency(model))
-        kind = inputs.device.type
-        devices = [] if kind == "cpu" else [inputs.device]
-        maps = []
-        for index in range(len(inputs)):
-            image = inputs[index : index + 1].detach()
-            # Only the last image leaves the generator advanced; the others hand it back.
-            repeated = index + 1 < len(inputs)
-            with torch.random.fork_rng(devices, enabled=repeated, device_type=kind):
-                smooth: Tensor = tunnel.attribute(
-                    image,
-                    target=targets[index : index + 1],
-                    nt_samples=draws,
-                    nt_samples_batch_size=min(draws, images_per_pass(inputs)),
-                    stdevs=sigma * float(image.max() - image.min()),
-                    abs=absolute,
-                )
-            maps.append(smooth.detach())
-        return torch.cat(maps)
-
-    return explain
+ENTRIES = {
+    "captum:Saliency": Entry(
+        factory=saliency,
+        method="gradient",
+        source="simonyan2014",
+        cost="1 forward + 1 backward",
+        claims=(
+            *claims("sundararajan2017", "implementation_invariance"),
+            # The largest over the channels is no channel's own.
+            Claim(check="dummy_feature", source="sundararajan2017", when={"channels": "each"}),
+            Claim(check="linearity", source="sundararajan2017", when={"absolute": False}),
+        ),
+    ),
+    "captum:InputXGradient": Entry(
+        factory=input_x_gradient,
+        method="input_x_gradient",
+        source="shrikumar2016",
+        cost="1 forward + 1 backward",
+        claims=claims("ancona2018", "dummy_feature", "implementation_invariance", "linearity"),
+    ),
+    "captum:IntegratedGradients": Entry(
+        factory=integrated_gradients,
+        method="integrated_gradients",
+        source="sundararajan2017",
+        cost="{steps} forward + {steps} backward",
+        claims=claims(
+            "sundararajan2017",
+            "summation_to_delta",
+            "dummy_feature",
+            "implementation_invariance",
+            "linearity",
+        ),
+        needs_baseline=True,
+    ),
+}

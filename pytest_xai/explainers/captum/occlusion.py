@@ -7,11 +7,12 @@ import torch
 from torch import Tensor, nn
 
 from pytest_xai.errors import InvalidArgument
+from pytest_xai.explainers.entry import Claim, Entry, claims
 from pytest_xai.explainers.options import flag, whole
 from pytest_xai.explainers.passes import fresh, images_per_pass
 from pytest_xai.optional import require
 
-__all__ = ["occlusion"]
+__all__ = ["ENTRIES", "occlusion"]
 
 
 def occlusion(
@@ -93,3 +94,19 @@ def _coverage(
         covered = ((offsets >= 0) & (offsets < window)).sum(1)
         coverage = coverage.unsqueeze(-1) * covered
     return coverage
+
+
+ENTRIES = {
+    "captum:Occlusion": Entry(
+        factory=occlusion,
+        method="occlusion",
+        source="zeiler2014",
+        cost="1 forward + 1 for each window position",
+        claims=(
+            *claims("zeiler2014", "implementation_invariance", "linearity"),
+            # A window over all channels gives a channel that the model ignores the drop of others.
+            Claim(check="dummy_feature", source="ancona2018", when={"per_channel": True}),
+        ),
+        needs_baseline=True,
+    ),
+}

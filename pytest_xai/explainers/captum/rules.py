@@ -1,4 +1,4 @@
-"""Explainers of captum that replace the gradient of modules: DeepLIFT, guided and deconvolution."""
+"""Explainers of captum that replace the gradient of ReLU: guided and deconvolution."""
 
 import warnings
 from collections.abc import Callable, Iterator
@@ -6,57 +6,18 @@ from contextlib import contextmanager
 
 from torch import Tensor, nn
 
+from pytest_xai.explainers.entry import Entry, claims
 from pytest_xai.explainers.module_watch import no_functional
 from pytest_xai.explainers.passes import fresh
 from pytest_xai.optional import require
 
-__all__ = ["deconvolution", "deep_lift", "guided_backprop"]
-
-# The functions behind the modules that captum's DeepLift has a rule for. Others (GELU, SiLU) have
-# none, as functions or as modules: there it uses the gradient, and summation_to_delta tells.
-_RESCALED_MODULES = (
-    nn.ReLU,
-    nn.ELU,
-    nn.LeakyReLU,
-    nn.Sigmoid,
-    nn.Tanh,
-    nn.Softplus,
-    nn.MaxPool1d,
-    nn.MaxPool2d,
-    nn.MaxPool3d,
-    nn.Softmax,
-)
-_RESCALED_FUNCTIONS = (
-    *("relu", "relu_", "elu", "elu_", "leaky_relu", "leaky_relu_"),
-    *("sigmoid", "sigmoid_", "tanh", "tanh_", "softplus", "softmax"),
-    *("max_pool1d", "max_pool2d", "max_pool3d"),
-    *("max_pool1d_with_indices", "max_pool2d_with_indices", "max_pool3d_with_indices"),
-)
-
-
-def deep_lift() -> Callable[..., Tensor]:
-    """Differences to the baseline, propagated by the Rescale rule (Shrikumar 2017, sec. 3.5.2).
-
-    captum 0.9.0 gives wrong maps where one nonlinear module feeds another (nn.ReLU before
-    nn.MaxPool2d), on overlapping pooling and on nn.Softmax; a module used twice raises.
-    """
-
-    def explain(model: nn.Module, inputs: Tensor, targets: Tensor, *, baseline: Tensor) -> Tensor:
-        captum = require("captum.attr", extra="captum")
-        watched = no_functional(
-            model,
-            _RESCALED_FUNCTIONS,
-            rule="DeepLift",
-            # captum asks for the exact type as well.
-            covers=lambda module: type(module) in _RESCALED_MODULES,
-        )
-        with _without_hook_warnings(), watched:
-            maps: Tensor = captum.DeepLift(model).attribute(
-                fresh(inputs), baselines=baseline.detach(), target=targets
-            )
-        return maps.detach()
-
-    return explain
+__all__ = [
+    "ENTRIES",
+    "deconvolution",
+    "guided_backprop",
+    "relus_replaced",
+    "without_hook_warnings",
+]
 
 
 def guided_backprop() -> Callable[..., Tensor]:
@@ -76,13 +37,7 @@ def deconvolution() -> Callable[..., Tensor]:
 def _modified_relu(method: str) -> Callable[..., Tensor]:
     def explain(model: nn.Module, inputs: Tensor, targets: Tensor) -> Tensor:
         captum = require("captum.attr", extra="captum")
-        watched = no_functional(
-            model,
-            ("relu", "relu_"),
-            rule=method,
-            covers=lambda module: isinstance(module, nn.ReLU),
-        )
-        with _without_hook_warnings(), watched:
+        with relus_replaced(model, method):
             maps: Tensor = getattr(captum, method)(model).attribute(fresh(inputs), target=targets)
         return maps.detach()
 
@@ -90,8 +45,43 @@ def _modified_relu(method: str) -> Callable[..., Tensor]:
 
 
 @contextmanager
-def _without_hook_warnings() -> Iterator[None]:
-    # captum announces at every call that it sets hooks and will remove them.
+def relus_replaced(model: nn.Module, method: str) -> Iterator[None]:
+    """Run captum's GuidedBackprop or Deconvolution inside, on a model that it can follow.
+
+    Raises:
+        InvalidArgument: on leaving, a ReLU was called as a function.
+    """
+    watched = no_functional(
+        model,
+        ("relu", "relu_"),
+        rule=method,
+        covers=lambda module: isinstance(module, nn.ReLU),
+    )
+    with without_hook_warnings(), watched:
+        yield
+
+
+@contextmanager
+def without_hook_warnings() -> Iterator[None]:
+    """Quiet captum, which announces at every call that it sets hooks and will remove them."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", r"Setting (forward, )?backward hooks", UserWarning)
         yield
+
+
+ENTRIES = {
+    "captum:GuidedBackprop": Entry(
+        factory=guided_backprop,
+        method="guided_backprop",
+        source="springenberg2015",
+        cost="1 forward + 1 backward",
+        claims=claims("springenberg2015", "dummy_feature"),
+    ),
+    "captum:Deconvolution": Entry(
+        factory=deconvolution,
+        method="deconvolution",
+        source="zeiler2014",
+        cost="1 forward + 1 backward",
+        claims=claims("zeiler2014", "dummy_feature"),
+    ),
+}

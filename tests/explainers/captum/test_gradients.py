@@ -1,10 +1,12 @@
 """Closed forms of reference networks: none of these numbers comes from captum."""
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
 
 from pytest_xai import explainers
+from pytest_xai.errors import InvalidArgument
 from pytest_xai.explainers import passes
 
 
@@ -182,77 +184,94 @@ def test_images_per_pass_follow_from_the_shape(shape, images):
     assert passes.images_per_pass(torch.empty(2, *shape, device="meta")) == images
 
 
-def smooth(model, inputs, targets, *, seed=0, **options):
-    torch.manual_seed(seed)
-    return explainers.get("captum:SmoothGrad", **options).call(model, inputs, targets)
+@pytest.mark.parametrize("shape", [(3, 4), (3, 4, 2), (3, 2, 2, 2)])
+def test_saliency_with_the_channel_maximum(shape):
+    torch.manual_seed(0)
+    weights = torch.randn(3, *shape).double()
+    model = Functions(*(lambda x, w=weight: (w * x).flatten(1).sum(1) for weight in weights))
+    explainer = explainers.get("captum:Saliency", channels="max")
+    maps = explainer.call(model, torch.randn(2, *shape).double(), TARGETS)
+    assert torch.equal(maps, weights[TARGETS].abs().amax(1, keepdim=True))
+    assert explainer.traits.claims == {"implementation_invariance"}
 
 
-def test_smooth_grad_of_a_linear_model_under_any_noise():
-    assert torch.allclose(smooth(linear(), INPUTS, TARGETS, sigma=5.0), WEIGHTS[TARGETS])
+def test_saliency_of_a_table_has_no_channels():
+    maps = explainers.get("captum:Saliency", channels="max").call(linear(), INPUTS, TARGETS)
+    assert torch.equal(maps, WEIGHTS[TARGETS].abs())
 
 
-def test_smooth_grad_of_a_linear_model_in_magnitude():
-    maps = smooth(linear(), INPUTS, TARGETS, absolute=True)
-    assert torch.allclose(maps, WEIGHTS[TARGETS].abs())
+def test_no_maximum_of_signed_gradients():
+    with pytest.raises(InvalidArgument, match="channels: got 'max', expected 'each' for signed"):
+        explainers.get("captum:Saliency", channels="max", absolute=False)
+    with pytest.raises(InvalidArgument, match="channels: got 'mean', expected one of each, max"):
+        explainers.get("captum:Saliency", channels="mean")
 
 
-def test_smooth_grad_noise_is_a_share_of_each_images_range():
+def gradient_shap(model, inputs, targets, *, baseline, **options):
+    torch.manual_seed(0)
+    np.random.seed(0)
+    return explainers.get("captum:GradientShap", **options).call(
+        model, inputs, targets, baseline=baseline
+    )
+
+
+@pytest.mark.parametrize("rows", [1, 2])
+def test_gradient_shap_of_a_linear_model(rows):
+    baseline = torch.tensor([[1.0, 0.0, -1.0, 2.0], [0.5, 0.5, 0.5, 0.5]]).double()[:rows]
+    maps = gradient_shap(linear(), INPUTS, TARGETS, baseline=baseline)
+    assert torch.allclose(maps, WEIGHTS[TARGETS] * (INPUTS - baseline))
+
+
+def test_gradient_shap_of_a_square_at_a_uniform_place():
+    """The gradient at b + t (x - b) is 2 (b + t (x - b)), of mean x + b and standard deviation
+    2 |x - b| / sqrt(12); the same places for all features."""
+    draws = 4000
+    inputs, baseline = row(3, -1), row(1, 1)
+    model = Functions(other, lambda x: (x**2).sum(1))
+    maps = gradient_shap(model, inputs, torch.tensor([1]), baseline=baseline, draws=draws)
+    delta = inputs - baseline
+    error = 4 * 2 * delta**2 / 12**0.5 / draws**0.5
+    assert ((maps - delta * (inputs + baseline)).abs() <= error).all()
+    assert (maps - delta * (inputs + baseline)).abs().max() > error.max() / 100
+
+
+def test_gradient_shap_noise_is_a_share_of_the_range():
     draws, share = 4000, 0.2
-    inputs = torch.tensor([[0.0, 0.2, 1.0], [-4.0, 1.0, 6.0]]).double()
     model = Functions(other, lambda x: (x**3).sum(1))
-    maps = smooth(model, inputs, torch.tensor([1, 1]), draws=draws, sigma=share)
-    sigma = share * torch.tensor([[1.0], [10.0]])
-    # Mean and variance of 3 (x + sigma z)^2 for a standard normal z.
-    expected = 3 * (inputs**2 + sigma**2)
-    error = 3 * (4 * inputs**2 * sigma**2 + 2 * sigma**4).sqrt() / draws**0.5
-    assert ((maps - expected).abs() <= 4 * error).all()
-    assert ((maps - 3 * inputs**2).abs() > 4 * error).any(1).all()
+    inputs = row(0.0, 2.0, 10.0)
+    maps = gradient_shap(
+        model, inputs, torch.tensor([1]), baseline=inputs, draws=draws, sigma=share
+    )
+    # At x + t' s z, with x the reference too: s z * 3 (x + t s z)^2, whose mean is 3 x s^2.
+    expected = 3 * inputs * (share * 10) ** 2
+    error = 4 * 3 * (2.0 * inputs**2 * 2 + 15 * 4 * 4) ** 0.5 * 2 / draws**0.5 * 6
+    assert ((maps - expected).abs() <= error).all()
+    assert maps[0, 2] > expected[0, 2] / 2
 
 
-def test_smooth_grad_without_noise_is_the_gradient():
-    model = Functions(other, lambda x: (x**3).sum(1))
-    inputs = torch.tensor([[0.5, 0.25], [2.0, -1.0]]).double()
-    maps = smooth(model, inputs, torch.tensor([1, 1]), sigma=0.0)
-    assert torch.allclose(maps, 3 * inputs**2)
+def test_gradient_shap_draws_references_from_the_set():
+    """Each draw has one reference: the map is a mean of the references' maps, both are drawn."""
+    references = torch.tensor([[0.0, 0.0, 0.0, 0.0], [1.0, 1.0, 1.0, 1.0]])
+    maps = gradient_shap(
+        linear(), INPUTS, TARGETS, baseline=INPUTS[:1] * 9, references=references, draws=64
+    )
+    weight = WEIGHTS[TARGETS]
+    drawn = (INPUTS - maps / weight.where(weight != 0, torch.inf)).where(weight != 0, torch.nan)
+    share = drawn[~drawn.isnan()]
+    assert torch.allclose(share, share[0].expand_as(share))
+    assert 0.25 < share[0] < 0.75
 
 
-def test_smooth_grad_of_a_constant_image_is_the_gradient():
-    model = Functions(other, lambda x: (x**3).sum(1))
-    maps = smooth(model, row(2, 2), torch.tensor([1]))
-    assert torch.allclose(maps, row(12, 12))
-
-
-def cubic(inputs, **options):
-    model = Functions(other, lambda x: (x**3).sum(1))
-    return smooth(model, inputs, torch.ones(len(inputs), dtype=torch.long), **options)
-
-
-def test_smooth_grad_depends_on_the_seed_and_on_nothing_else():
-    assert torch.equal(cubic(INPUTS, seed=1), cubic(INPUTS, seed=1))
-    assert not torch.allclose(cubic(INPUTS, seed=1), cubic(INPUTS, seed=2))
-
-
-def test_smooth_grad_draws_anew_at_every_call():
-    first = cubic(INPUTS)
-    after = torch.get_rng_state()
-    model = Functions(other, lambda x: (x**3).sum(1))
-    second = explainers.get("captum:SmoothGrad").call(model, INPUTS, torch.tensor([1, 1]))
-    assert not torch.allclose(first, second)
-    assert not torch.equal(after, torch.get_rng_state())
-
-
-def test_smooth_grad_gives_every_image_of_a_batch_the_same_draws():
-    twice = cubic(INPUTS[:1].repeat(2, 1))
-    assert torch.equal(twice[0], twice[1])
-    together = torch.get_rng_state()
-    alone = cubic(INPUTS[:1])
-    assert torch.equal(alone[0], twice[0])
-    assert torch.equal(together, torch.get_rng_state())
-
-
-def test_smooth_grad_in_passes_of_bounded_size(monkeypatch):
+def test_gradient_shap_in_passes_of_bounded_size(monkeypatch):
     model = linear()
-    monkeypatch.setattr(passes, "_VALUES", 10 * 4)
+    monkeypatch.setattr(passes, "_VALUES", 20 * 4)
     sizes = batches(model)
-    smooth(model, INPUTS, TARGETS, draws=25)
-    assert sizes == [10, 10, 5, 10, 10, 5]
+    maps = gradient_shap(model, INPUTS, TARGETS, baseline=INPUTS[:1] * 0)
+    assert sizes == [20, 20, 10] * 2
+    assert torch.allclose(maps, WEIGHTS[TARGETS] * INPUTS)
+
+
+@pytest.mark.parametrize("options", [{"sigma": -1.0}, {"draws": 0}, {"sigma": float("inf")}])
+def test_gradient_shap_refuses(options):
+    with pytest.raises(InvalidArgument, match=next(iter(options))):
+        explainers.get("captum:GradientShap", **options)

@@ -8,7 +8,8 @@ from torch import nn
 from torch.nn import functional
 
 from pytest_xai import explainers
-from pytest_xai.errors import InvalidArgument
+from pytest_xai.errors import InvalidArgument, NotApplicable
+from pytest_xai.explainers import passes
 
 HOOKED = ["captum:DeepLift", "captum:GuidedBackprop", "captum:Deconvolution"]
 RELU_RULES = HOOKED[1:]
@@ -137,11 +138,67 @@ def hooks(model):
     return sum(len(m._forward_hooks) + len(m._forward_pre_hooks) for m in model.modules())
 
 
-def test_deep_lift_on_a_reused_module_is_captums_own_error():
+@pytest.mark.parametrize("spec", ["captum:DeepLift", "captum:DeepLiftShap"])
+def test_deep_lift_cannot_follow_a_reused_module(spec):
     model = Reused().double()
-    with pytest.raises(RuntimeError, match="module is being used more than once"):
-        call("captum:DeepLift", model, inputs_of(2, 4), torch.tensor([0, 1]))
+    with pytest.raises(NotApplicable, match=r"uses a module twice; .*: A Module ReLU\(\)"):
+        call(spec, model, inputs_of(2, 4), torch.tensor([0, 1]))
     assert hooks(model) == 0
+
+
+@pytest.mark.parametrize("rows", [1, 2, 4])
+def test_deep_lift_shap_with_the_subjects_baselines_is_deep_lift(rows):
+    model, inputs, baseline = network(5, 7, 3), inputs_of(4, 5), inputs_of(rows, 5)[:4]
+    targets = torch.tensor([2, 0, 1, 1])
+    baseline = baseline if rows != 2 else baseline[[0, 1, 0, 1]]
+    maps = [
+        explainers.get(spec).call(model, inputs, targets, baseline=baseline)
+        for spec in ("captum:DeepLift", "captum:DeepLiftShap")
+    ]
+    assert torch.allclose(*maps, atol=1e-14)
+
+
+@pytest.mark.parametrize("rows", [1, 3])
+def test_deep_lift_shap_is_the_mean_over_the_references(rows, monkeypatch):
+    model, inputs, references = network(5, 7, 3), inputs_of(4, 5), inputs_of(rows, 5)
+    targets = torch.tensor([2, 0, 1, 1])
+    lift = explainers.get("captum:DeepLift")
+    expected = sum(
+        lift.call(model, inputs, targets, baseline=reference[None]) for reference in references
+    )
+    shap = explainers.get("captum:DeepLiftShap", references=references.float())
+    sizes = []
+    model.register_forward_hook(lambda _, __, output: sizes.append(len(output)))
+    maps = shap.call(model, inputs, targets, baseline=inputs_of(1, 5))
+    assert torch.allclose(maps, expected / rows, atol=1e-6)
+    assert max(sizes) == 2 * 4 * max(2, rows)
+    sizes.clear()
+    monkeypatch.setattr(passes, "_VALUES", 5 * 12)
+    chunked = shap.call(model, inputs, targets, baseline=inputs_of(1, 5))
+    assert torch.allclose(chunked, maps, atol=1e-14)
+    assert max(sizes) <= 16
+
+
+def test_deep_lift_shap_claims_the_sum_for_the_subjects_baseline_only():
+    def claimed(**options):
+        return (
+            "summation_to_delta" in explainers.get("captum:DeepLiftShap", **options).traits.claims
+        )
+
+    assert claimed()
+    assert not claimed(references=torch.zeros(2, 3))
+
+
+@pytest.mark.parametrize("spec", ["captum:DeepLiftShap", "captum:GradientShap"])
+def test_references_are_inputs_of_the_right_shape(spec):
+    for wrong, got in (([1.0], "list"), (torch.ones(2, 3, dtype=int), "Tensor"), (0.0, "float")):
+        with pytest.raises(InvalidArgument, match=f"references: got {got}, expected a floating"):
+            explainers.get(spec, references=wrong)
+    with pytest.raises(InvalidArgument, match=r"got a tensor of shape \(0, 4\), .* at least one"):
+        explainers.get(spec, references=torch.ones(0, 4))
+    explainer = explainers.get(spec, references=torch.ones(2, 4))
+    with pytest.raises(InvalidArgument, match=r"got inputs of shape \(4,\), expected .* \(5,\)"):
+        explainer.call(network(5, 3), inputs_of(1, 5), torch.tensor([0]), baseline=inputs_of(1, 5))
 
 
 class Functional(nn.Module):

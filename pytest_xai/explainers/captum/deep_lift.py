@@ -1,0 +1,147 @@
+"""DeepLIFT of captum, from one reference and from several."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor, nn
+
+from pytest_xai.errors import NotApplicable
+from pytest_xai.explainers.captum.features import reference_set, references_like
+from pytest_xai.explainers.captum.rules import without_hook_warnings
+from pytest_xai.explainers.entry import Claim, Entry, claims
+from pytest_xai.explainers.module_watch import no_functional
+from pytest_xai.explainers.passes import fresh, images_per_pass
+from pytest_xai.optional import require
+
+__all__ = ["ENTRIES", "deep_lift", "deep_lift_shap", "rescaled"]
+
+# The functions behind the modules that captum's DeepLift has a rule for. Others (GELU, SiLU) have
+# none, as functions or as modules: there it uses the gradient, and summation_to_delta tells.
+_RESCALED_MODULES = (
+    nn.ReLU,
+    nn.ELU,
+    nn.LeakyReLU,
+    nn.Sigmoid,
+    nn.Tanh,
+    nn.Softplus,
+    nn.MaxPool1d,
+    nn.MaxPool2d,
+    nn.MaxPool3d,
+    nn.Softmax,
+)
+_RESCALED_FUNCTIONS = (
+    *("relu", "relu_", "elu", "elu_", "leaky_relu", "leaky_relu_"),
+    *("sigmoid", "sigmoid_", "tanh", "tanh_", "softplus", "softmax"),
+    *("max_pool1d", "max_pool2d", "max_pool3d"),
+    *("max_pool1d_with_indices", "max_pool2d_with_indices", "max_pool3d_with_indices"),
+)
+
+
+def deep_lift() -> Callable[..., Tensor]:
+    """Differences to the baseline, propagated by the Rescale rule (Shrikumar 2017, sec. 3.5.2).
+
+    captum 0.9.0 gives wrong maps where one nonlinear module feeds another (nn.ReLU before
+    nn.MaxPool2d), on overlapping pooling and on nn.Softmax.
+
+    Raises:
+        InvalidArgument: when called: a model with functional nonlinearities.
+        NotApplicable: when called: a network that uses a module twice.
+    """
+
+    def explain(model: nn.Module, inputs: Tensor, targets: Tensor, *, baseline: Tensor) -> Tensor:
+        captum = require("captum.attr", extra="captum")
+        with rescaled(model):
+            maps: Tensor = captum.DeepLift(model).attribute(
+                fresh(inputs), baselines=baseline.detach(), target=targets
+            )
+        return maps.detach()
+
+    return explain
+
+
+def deep_lift_shap(*, references: Tensor | None = None) -> Callable[..., Tensor]:
+    """The mean of DeepLIFT's maps over a set of references (Lundberg 2017, sec. 4.2).
+
+    It is wrong where DeepLift of captum is. With the baseline alone it is DeepLift.
+
+    Args:
+        references: (R, *shape), the references; None: the baseline alone.
+
+    Raises:
+        InvalidArgument: ``references`` is no such tensor. When called: references of another shape,
+            a model with functional nonlinearities.
+        NotApplicable: when called: a network that uses a module twice.
+    """
+    references = reference_set("references", references)
+
+    def explain(model: nn.Module, inputs: Tensor, targets: Tensor, *, baseline: Tensor) -> Tensor:
+        captum = require("captum.attr", extra="captum")
+        shared = baseline.detach() if references is None else references_like(references, inputs)
+        # Of several baselines each is the reference of its own image.
+        own = references is None and len(shared) > 1
+        step = 1 if own else max(1, images_per_pass(inputs) // (2 * len(shared)))
+        maps = []
+        for start in range(0, len(inputs), step):
+            rows = slice(start, start + step)
+            pool = shared[rows] if own else shared
+            # captum asks for two rows at least.
+            pool = pool.repeat(2, *(1,) * (pool.ndim - 1)) if len(pool) == 1 else pool
+            with rescaled(model):
+                part: Tensor = captum.DeepLiftShap(model).attribute(
+                    fresh(inputs[rows]), baselines=pool, target=targets[rows]
+                )
+            maps.append(part.detach())
+        return torch.cat(maps)
+
+    return explain
+
+
+@contextmanager
+def rescaled(model: nn.Module) -> Iterator[None]:
+    """Run captum's DeepLift inside, on a model that it can follow.
+
+    Raises:
+        InvalidArgument: on leaving, a nonlinearity was called as a function.
+        NotApplicable: the network uses a module twice.
+    """
+    watched = no_functional(
+        model,
+        _RESCALED_FUNCTIONS,
+        rule="DeepLift",
+        # captum asks for the exact type as well.
+        covers=lambda module: type(module) in _RESCALED_MODULES,
+    )
+    try:
+        with without_hook_warnings(), watched:
+            yield
+    except RuntimeError as error:
+        if "used more than once" not in str(error):
+            raise
+        raise NotApplicable(
+            "captum's DeepLift cannot follow a network that uses a module twice; give each use a "
+            f"module of its own: {str(error).partition(' was detected')[0]}"
+        ) from error
+
+
+ENTRIES = {
+    "captum:DeepLift": Entry(
+        factory=deep_lift,
+        method="deep_lift_rescale",
+        source="shrikumar2017",
+        cost="2 forward + 2 backward",
+        claims=claims("shrikumar2017", "summation_to_delta", "dummy_feature", "linearity"),
+        needs_baseline=True,
+    ),
+    "captum:DeepLiftShap": Entry(
+        factory=deep_lift_shap,
+        method="deep_lift_rescale",
+        source="lundberg2017",
+        cost="2 forward + 2 backward for each reference, for two at the least",
+        claims=(
+            *claims("lundberg2017", "dummy_feature", "linearity"),
+            Claim(check="summation_to_delta", source="lundberg2017", when={"references": None}),
+        ),
+        needs_baseline=True,
+    ),
+}

@@ -1,0 +1,123 @@
+"""LIME of captum: a linear model of the output in which features are shown."""
+
+import warnings
+from collections.abc import Callable
+from typing import Any
+
+from torch import Tensor, nn
+
+from pytest_xai.errors import InvalidArgument
+from pytest_xai.explainers.captum.features import features_of, superpixels
+from pytest_xai.explainers.draws import one_by_one
+from pytest_xai.explainers.entry import Entry, claims
+from pytest_xai.explainers.options import choice, number, whole
+from pytest_xai.explainers.passes import fresh, images_per_pass
+from pytest_xai.optional import require
+
+__all__ = ["ENTRIES", "lime"]
+
+
+def lime(
+    *,
+    samples: int = 128,
+    alpha: float = 0.0,
+    kernel_width: float = 1.0,
+    features: str = "blocks",
+    blocks: int | None = None,
+    segments: int = 50,
+) -> Callable[..., Tensor]:
+    """Coefficients of a local linear model of which features are shown (Ribeiro 2016, eq. 1, 2).
+
+    Each feature is shown or replaced by the baseline with probability a half; samples weigh
+    ``exp(-d**2 / (2 kernel_width**2))``, d the cosine distance of the two inputs. All channels are
+    replaced together, and the map is (N, 1, *spatial): each place has its feature's coefficient.
+    Draws come from torch's global generator, the same for each image. captum regresses in
+    float32, whatever the inputs' dtype.
+
+    Args:
+        samples: perturbed copies per image; take twice as many as there are features, or more.
+        alpha: weight of the Lasso's L1 penalty, in units of the output: coefficients that are
+            small against it vanish, on some models all of them. captum takes 0.01 by default.
+            0: weighted least squares.
+        kernel_width: width of the weights' kernel, above 0.
+        features: "blocks" of a grid, or "superpixels" of an image by scikit-image's SLIC.
+        blocks: blocks along each side; None: 32 of a signal, 8 of an image, 4 of a volume.
+        segments: about how many superpixels.
+
+    Raises:
+        InvalidArgument: an option outside its range.
+        MissingDependency: when called: scikit-learn, or for superpixels scikit-image, is missing.
+        NotApplicable: when called: superpixels of inputs that are no images.
+    """
+    samples = whole("samples", samples, least=2)
+    alpha = _at_least_zero("alpha", alpha)
+    kernel_width = _at_least_zero("kernel_width", kernel_width)
+    if kernel_width == 0:
+        raise InvalidArgument.of("kernel_width", got="0", expected="a width above 0")
+    features = choice("features", features, ("blocks", "superpixels"))
+    blocks = None if blocks is None else whole("blocks", blocks)
+    segments = whole("segments", segments, least=2)
+
+    def explain(model: nn.Module, inputs: Tensor, targets: Tensor, *, baseline: Tensor) -> Tensor:
+        explainer = _explainer(model, alpha, kernel_width)
+        references = baseline.detach().expand_as(inputs)
+
+        def one(image: slice) -> Tensor:
+            values = inputs[image].detach()
+            chosen = (
+                features_of(values, blocks)
+                if features == "blocks"
+                else superpixels(values, segments)
+            )
+            with warnings.catch_warnings():
+                # The coordinate descent of the Lasso, on a model that it explains to rounding.
+                warnings.filterwarnings("ignore", category=UserWarning, module="sklearn")
+                coefficients: Tensor = explainer.attribute(
+                    fresh(values).detach(),
+                    baselines=references[image],
+                    target=targets[image],
+                    feature_mask=chosen,
+                    n_samples=samples,
+                    perturbations_per_eval=min(samples, images_per_pass(inputs)),
+                )
+            return coefficients.to(inputs)
+
+        maps = one_by_one(len(inputs), one)
+        return maps if inputs.ndim == 2 else maps[:, :1].clone()
+
+    return explain
+
+
+def _at_least_zero(name: str, value: object) -> float:
+    found = number(name, value)
+    if found < 0:
+        raise InvalidArgument.of(name, got=repr(value), expected="a number >= 0")
+    return found
+
+
+def _explainer(model: nn.Module, alpha: float, kernel_width: float) -> Any:
+    captum = require("captum.attr", extra="captum")
+    require("sklearn.linear_model", extra="captum")
+    regressions = require("captum._utils.models.linear_model", extra="captum")
+    similarity = require("captum.attr._core.lime", extra="captum")
+    regression = (
+        regressions.SkLearnLasso(alpha=alpha) if alpha else regressions.SkLearnLinearRegression()
+    )
+    return captum.Lime(
+        model,
+        interpretable_model=regression,
+        similarity_func=similarity.get_exp_kernel_similarity_function("cosine", kernel_width),
+    )
+
+
+ENTRIES = {
+    "captum:Lime": Entry(
+        factory=lime,
+        method="lime",
+        source="ribeiro2016",
+        cost="{samples} forward",
+        claims=claims("ribeiro2016", "implementation_invariance"),
+        stochastic=True,
+        needs_baseline=True,
+    ),
+}

@@ -1,0 +1,190 @@
+"""Explainers of captum under noise on the input: SmoothGrad, its square, VarGrad."""
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+
+from torch import Tensor, nn
+
+from pytest_xai.errors import InvalidArgument
+from pytest_xai.explainers.captum.deep_lift import rescaled
+from pytest_xai.explainers.captum.gradient_shap import noise_of, share
+from pytest_xai.explainers.captum.rules import relus_replaced
+from pytest_xai.explainers.draws import one_by_one
+from pytest_xai.explainers.entry import Claim, Entry
+from pytest_xai.explainers.options import choice, flag, whole
+from pytest_xai.explainers.passes import images_per_pass
+from pytest_xai.optional import require
+
+__all__ = ["ENTRIES", "smooth_grad", "smooth_grad_squared", "var_grad"]
+
+# What depends on the function alone; the others follow its modules.
+_FUNCTIONAL = ("Saliency", "InputXGradient", "IntegratedGradients")
+_WITH_BASELINE = ("IntegratedGradients", "DeepLift")
+_OVER = (*_FUNCTIONAL, "DeepLift", "GuidedBackprop", "Deconvolution")
+
+
+def smooth_grad(
+    *, draws: int = 25, sigma: float = 0.15, absolute: bool = False, over: str = "Saliency"
+) -> Callable[..., Tensor]:
+    """The mean gradient under Gaussian noise on the input (Smilkov 2017).
+
+    The noise comes from torch's global generator. Every image of a batch sees the same draws, so
+    its map does not depend on which others are explained with it.
+
+    Args:
+        draws: noisy copies per image; the paper sees little change beyond 50.
+        sigma: standard deviation of the noise as a share of (largest - smallest value) of each
+            image; 0.1 to 0.2 in the paper. captum itself takes an absolute figure.
+        absolute: average the gradient's magnitude, as captum does by default; False: the signed
+            gradient, as in the paper.
+        over: the explainer of captum whose maps are averaged, with its own defaults: Saliency (the
+            gradient), InputXGradient, IntegratedGradients, DeepLift, GuidedBackprop, Deconvolution.
+
+    Raises:
+        InvalidArgument: ``draws`` is no positive integer, ``sigma`` no finite number >= 0,
+            ``absolute`` no boolean, or true for another explainer than Saliency, ``over`` unknown.
+            When called: what ``over`` raises; no baseline where ``over`` needs one.
+    """
+    absolute = flag("absolute", absolute)
+    if absolute and over != "Saliency":
+        raise InvalidArgument.of("absolute", got="True", expected="False for others than Saliency")
+    return _tunnel("smoothgrad", draws=draws, sigma=sigma, over=over, absolute=absolute)
+
+
+def smooth_grad_squared(
+    *, draws: int = 25, sigma: float = 0.15, over: str = "Saliency"
+) -> Callable[..., Tensor]:
+    """The mean square of the gradient under noise on the input (Hooker 2019, sec. 3).
+
+    Args:
+        draws: noisy copies per image.
+        sigma: standard deviation of the noise as a share of the range of each image.
+        over: the explainer of captum, as for SmoothGrad.
+
+    Raises:
+        InvalidArgument: as for SmoothGrad.
+    """
+    return _tunnel("smoothgrad_sq", draws=draws, sigma=sigma, over=over)
+
+
+def var_grad(
+    *, draws: int = 25, sigma: float = 0.15, over: str = "Saliency"
+) -> Callable[..., Tensor]:
+    """The variance of the gradient under noise on the input (Hooker 2019, sec. 3).
+
+    captum subtracts the squared mean from the mean square: where the variance is small against
+    them, rounding is left, and what falls below zero is set to zero.
+
+    Args:
+        draws: noisy copies per image.
+        sigma: standard deviation of the noise as a share of the range of each image.
+        over: the explainer of captum, as for SmoothGrad.
+
+    Raises:
+        InvalidArgument: as for SmoothGrad.
+    """
+    return _tunnel("vargrad", draws=draws, sigma=sigma, over=over)
+
+
+def _tunnel(
+    kind: str, *, draws: int, sigma: float, over: str, absolute: bool = False
+) -> Callable[..., Tensor]:
+    draws = whole("draws", draws)
+    sigma = share("sigma", sigma)
+    over = choice("over", over, _OVER)
+
+    def explain(
+        model: nn.Module, inputs: Tensor, targets: Tensor, *, baseline: Tensor | None = None
+    ) -> Tensor:
+        captum = require("captum.attr", extra="captum")
+        if over in _WITH_BASELINE and baseline is None:
+            raise InvalidArgument.of("baseline", got="none", expected=f"one, for {over}")
+        references = inputs if baseline is None else baseline.detach().expand_as(inputs)
+        # DeepLift doubles every pass.
+        largest = max(1, images_per_pass(inputs) // (2 if over == "DeepLift" else 1))
+        tunnel = captum.NoiseTunnel(getattr(captum, over)(model))
+
+        def one(image: slice) -> Tensor:
+            values = inputs[image].detach()
+            with _watched(model, over):
+                maps: Tensor = tunnel.attribute(
+                    values,
+                    nt_type=kind,
+                    target=targets[image],
+                    nt_samples=draws,
+                    nt_samples_batch_size=min(draws, largest),
+                    stdevs=noise_of(values, sigma),
+                    **_arguments(over, references[image], largest, absolute=absolute),
+                )
+            return maps.clamp(min=0) if kind == "vargrad" else maps
+
+        return one_by_one(len(inputs), one)
+
+    return explain
+
+
+def _watched(model: nn.Module, over: str) -> AbstractContextManager[None]:
+    if over == "DeepLift":
+        return rescaled(model)
+    if over in ("GuidedBackprop", "Deconvolution"):
+        return relus_replaced(model, over)
+    return nullcontext()
+
+
+def _arguments(over: str, baseline: Tensor, largest: int, *, absolute: bool) -> dict[str, object]:
+    if over == "Saliency":
+        return {"abs": absolute}
+    if over == "DeepLift":
+        return {"baselines": baseline}
+    if over == "IntegratedGradients":
+        return {"baselines": baseline, "internal_batch_size": largest}
+    return {}
+
+
+def _claims(source: str) -> tuple[Claim, ...]:
+    return (
+        Claim(check="dummy_feature", source=source),
+        *(
+            Claim(check="implementation_invariance", source=source, when={"over": over})
+            for over in _FUNCTIONAL
+        ),
+    )
+
+
+ENTRIES = {
+    "captum:SmoothGrad": Entry(
+        factory=smooth_grad,
+        method="smooth_grad",
+        source="smilkov2017",
+        cost="{draws} times the forward and backward passes of {over}",
+        claims=(
+            *_claims("smilkov2017"),
+            *(
+                Claim(
+                    check="linearity", source="smilkov2017", when={"over": over, "absolute": False}
+                )
+                for over in (*_FUNCTIONAL, "DeepLift")
+            ),
+        ),
+        stochastic=True,
+        needs_baseline=True,
+    ),
+    "captum:SmoothGradSquared": Entry(
+        factory=smooth_grad_squared,
+        method="smooth_grad_squared",
+        source="hooker2019",
+        cost="{draws} times the forward and backward passes of {over}",
+        claims=_claims("hooker2019"),
+        stochastic=True,
+        needs_baseline=True,
+    ),
+    "captum:VarGrad": Entry(
+        factory=var_grad,
+        method="var_grad",
+        source="hooker2019",
+        cost="{draws} times the forward and backward passes of {over}",
+        claims=_claims("hooker2019"),
+        stochastic=True,
+        needs_baseline=True,
+    ),
+}

@@ -1,0 +1,124 @@
+"""Explainers of captum that replace a feature and look at the output: ablation and permutation."""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+
+from pytest_xai.explainers.captum.features import features_of, reference_set, references_like
+from pytest_xai.explainers.entry import Claim, Entry, claims
+from pytest_xai.explainers.options import flag, whole
+from pytest_xai.explainers.passes import fresh, images_per_pass
+from pytest_xai.optional import require
+
+__all__ = ["ENTRIES", "feature_ablation", "feature_permutation"]
+
+
+def feature_ablation(
+    *, blocks: int | None = None, per_channel: bool = False
+) -> Callable[..., Tensor]:
+    """The drop of the target's output when a feature shows the baseline (Zeiler 2014, sec. 4.2).
+
+    Features are the blocks of a grid over all channels, and the map is (N, 1, *spatial): each
+    place has the whole drop of its block. Inputs (N, features) give a map (N, features).
+
+    Args:
+        blocks: blocks along each side; None: 32 of a signal, 8 of an image, 4 of a volume.
+        per_channel: replace one channel of a block at a time; the map then has the inputs' shape.
+
+    Raises:
+        InvalidArgument: ``blocks`` is no positive integer, ``per_channel`` no boolean.
+    """
+    blocks = None if blocks is None else whole("blocks", blocks)
+    per_channel = flag("per_channel", per_channel)
+
+    def explain(model: nn.Module, inputs: Tensor, targets: Tensor, *, baseline: Tensor) -> Tensor:
+        captum = require("captum.attr", extra="captum")
+        maps: Tensor = captum.FeatureAblation(model).attribute(
+            fresh(inputs),
+            baselines=baseline.detach(),
+            target=targets,
+            feature_mask=features_of(inputs, blocks, per_channel=per_channel),
+            perturbations_per_eval=max(1, images_per_pass(inputs) // len(inputs)),
+        )
+        return maps if inputs.ndim == 2 or per_channel else maps[:, :1].clone()
+
+    return explain
+
+
+def feature_permutation(
+    *, references: Tensor | None = None, blocks: int | None = None
+) -> Callable[..., Tensor]:
+    """The mean drop of the output when a feature is that of other inputs (Fisher 2019, sec. 3).
+
+    captum exchanges a feature among the images of the batch, so a map depends on its batch-mates,
+    and an image alone has none. Here the feature comes from each of a fixed set of inputs in turn,
+    which is the mean over all exchanges with that set: nothing is drawn, and a map is the image's
+    own. With the baseline alone it is FeatureAblation. Features are the blocks of a grid over all
+    channels, and the map is (N, 1, *spatial): each place has the whole drop of its block. Inputs
+    (N, features) give a map (N, features).
+
+    Args:
+        references: (R, *shape), such as some of the training data; None: the baseline alone.
+        blocks: blocks along each side; None: 32 of a signal, 8 of an image, 4 of a volume.
+
+    Raises:
+        InvalidArgument: ``references`` is no such tensor, ``blocks`` no positive integer. When
+            called: references of another shape than the inputs'.
+    """
+    references = reference_set("references", references)
+    blocks = None if blocks is None else whole("blocks", blocks)
+
+    def explain(model: nn.Module, inputs: Tensor, targets: Tensor, *, baseline: Tensor) -> Tensor:
+        captum = require("captum.attr", extra="captum")
+        own = baseline.detach().expand_as(inputs)
+        shared = None if references is None else references_like(references, inputs)
+        features = features_of(inputs, blocks)
+        largest = images_per_pass(inputs)
+
+        def one(index: int) -> Tensor:
+            image, target = inputs[index : index + 1], targets[index : index + 1]
+            donors = own[index : index + 1] if shared is None else shared
+            # captum leaves out a batch of one image, and says so in a log only.
+            donors = donors.repeat(2, *(1,) * (donors.ndim - 1)) if len(donors) == 1 else donors
+            total = torch.zeros_like(image)
+            for part in donors.tensor_split(-(-len(donors) // max(3, largest))):
+                drops: Tensor = captum.FeaturePermutation(
+                    model, perm_func=lambda batch, mask, part=part: part.where(mask, batch)
+                ).attribute(
+                    image.detach().repeat(len(part), *(1,) * (image.ndim - 1)),
+                    target=target.expand(len(part)),
+                    feature_mask=features,
+                    perturbations_per_eval=max(1, largest // len(part)),
+                )
+                total += drops.sum(0, keepdim=True)
+            return total / len(donors)
+
+        maps = torch.cat([one(index) for index in range(len(inputs))])
+        return maps if inputs.ndim == 2 else maps[:, :1].clone()
+
+    return explain
+
+
+ENTRIES = {
+    "captum:FeatureAblation": Entry(
+        factory=feature_ablation,
+        method="feature_ablation",
+        source="zeiler2014",
+        cost="1 forward + 1 for each block",
+        claims=(
+            *claims("zeiler2014", "implementation_invariance", "linearity"),
+            # A block over all channels gives a channel that the model ignores the drop of others.
+            Claim(check="dummy_feature", source="ancona2018", when={"per_channel": True}),
+        ),
+        needs_baseline=True,
+    ),
+    "captum:FeaturePermutation": Entry(
+        factory=feature_permutation,
+        method="feature_permutation",
+        source="fisher2019",
+        cost="1 forward + 1 for each block, for each reference (two at the least)",
+        claims=claims("zeiler2014", "implementation_invariance", "linearity"),
+        needs_baseline=True,
+    ),
+}

@@ -1,0 +1,128 @@
+"""Explainers of captum that estimate Shapley values: sampled permutations and KernelSHAP."""
+
+from collections.abc import Callable
+
+from torch import Tensor, nn
+
+from pytest_xai.errors import NotApplicable
+from pytest_xai.explainers.captum.features import features_of, sizes
+from pytest_xai.explainers.draws import one_by_one
+from pytest_xai.explainers.entry import Claim, Entry, claims
+from pytest_xai.explainers.options import flag, whole
+from pytest_xai.explainers.passes import fresh, images_per_pass
+from pytest_xai.optional import require
+
+__all__ = ["ENTRIES", "kernel_shap", "shapley_value_sampling"]
+
+
+def shapley_value_sampling(
+    *, permutations: int = 4, blocks: int | None = None, per_channel: bool = False
+) -> Callable[..., Tensor]:
+    """Mean gains as features join the baseline in random orders (Castro 2009, sec. 3).
+
+    Features are the blocks of a grid over all channels. A block's value is shared out evenly over
+    its places, so that the map (N, 1, *spatial) sums to f(x) - f(x') for any number of orders.
+    The orders come from torch's global generator and are the same for all images of a batch. captum
+    adds up in float32, whatever the inputs' dtype.
+
+    Args:
+        permutations: random orders.
+        blocks: blocks along each side; None: 32 of a signal, 8 of an image, 4 of a volume.
+        per_channel: a feature is one channel of a block; the map then has the inputs' shape.
+
+    Raises:
+        InvalidArgument: ``permutations`` or ``blocks`` is no positive integer, ``per_channel`` no
+            boolean.
+    """
+    permutations = whole("permutations", permutations)
+    blocks = None if blocks is None else whole("blocks", blocks)
+    per_channel = flag("per_channel", per_channel)
+
+    def explain(model: nn.Module, inputs: Tensor, targets: Tensor, *, baseline: Tensor) -> Tensor:
+        captum = require("captum.attr", extra="captum")
+        features = features_of(inputs, blocks, per_channel=per_channel)
+        maps: Tensor = captum.ShapleyValueSampling(model).attribute(
+            fresh(inputs).detach(),
+            baselines=baseline.detach().expand_as(inputs).clone(),
+            target=targets,
+            feature_mask=features,
+            n_samples=permutations,
+            perturbations_per_eval=max(1, images_per_pass(inputs) // len(inputs)),
+        )
+        maps = maps if inputs.ndim == 2 or per_channel else maps[:, :1]
+        return maps.to(inputs) / sizes(features)
+
+    return explain
+
+
+def kernel_shap(*, samples: int = 128, blocks: int | None = None) -> Callable[..., Tensor]:
+    """Shapley values by a weighted regression on coalitions (Lundberg 2017, theorem 2).
+
+    Features are the blocks of a grid over all channels. A block's value is shared out evenly over
+    its places, so that the map (N, 1, *spatial) sums to f(x) - f(x'), as nearly as captum gives the
+    empty and the full coalition the weight of a million others. The coalitions come from torch's
+    global generator. captum regresses in float32, whatever the inputs' dtype, and never more
+    exactly than there are samples: take twice as many as there are blocks, or more.
+
+    Args:
+        samples: coalitions per image, the empty and the full one included.
+        blocks: blocks along each side; None: 32 of a signal, 8 of an image, 4 of a volume.
+
+    Raises:
+        InvalidArgument: ``samples`` is no integer of at least 2, ``blocks`` no positive integer.
+        NotApplicable: when called: inputs of a single block.
+    """
+    samples = whole("samples", samples, least=2)
+    blocks = None if blocks is None else whole("blocks", blocks)
+
+    def explain(model: nn.Module, inputs: Tensor, targets: Tensor, *, baseline: Tensor) -> Tensor:
+        captum = require("captum.attr", extra="captum")
+        require("sklearn.linear_model", extra="captum")
+        features = features_of(inputs, blocks)
+        if int(features.max()) == 0:
+            raise NotApplicable("KernelSHAP shares out among features, and there is a single one")
+        references = baseline.detach().expand_as(inputs)
+
+        def one(image: slice) -> Tensor:
+            values: Tensor = captum.KernelShap(model).attribute(
+                fresh(inputs[image]).detach(),
+                baselines=references[image],
+                target=targets[image],
+                feature_mask=features,
+                n_samples=samples,
+                perturbations_per_eval=min(samples, images_per_pass(inputs)),
+            )
+            return values.to(inputs)
+
+        maps = one_by_one(len(inputs), one)
+        return (maps if inputs.ndim == 2 else maps[:, :1]) / sizes(features)
+
+    return explain
+
+
+ENTRIES = {
+    "captum:ShapleyValueSampling": Entry(
+        factory=shapley_value_sampling,
+        method="shapley",
+        source="castro2009",
+        cost="1 forward + {permutations} for each block",
+        claims=(
+            *claims("castro2009", "summation_to_delta", "implementation_invariance", "linearity"),
+            # A block over all channels gives a channel that the model ignores the gain of others.
+            Claim(check="dummy_feature", source="castro2009", when={"per_channel": True}),
+        ),
+        stochastic=True,
+        needs_baseline=True,
+    ),
+    "captum:KernelShap": Entry(
+        factory=kernel_shap,
+        method="shapley",
+        source="lundberg2017",
+        cost="{samples} forward",
+        claims=claims(
+            "lundberg2017", "summation_to_delta", "implementation_invariance", "linearity"
+        ),
+        stochastic=True,
+        needs_baseline=True,
+    ),
+}

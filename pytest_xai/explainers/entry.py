@@ -1,0 +1,105 @@
+"""What the gallery knows of one explainer: what builds it, promises, costs and takes."""
+
+import inspect
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+from torch import Tensor
+
+from pytest_xai.protocol import Traits
+
+__all__ = ["ANY_INPUTS", "IMAGES", "KINDS", "SPATIAL", "Claim", "Entry", "claims"]
+
+# What inputs are, by their number of dimensions.
+KINDS = {2: "table", 3: "signal", 4: "image", 5: "volume"}
+ANY_INPUTS = frozenset(KINDS.values())
+SPATIAL = ANY_INPUTS - {"table"}
+IMAGES = frozenset({"image"})
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Claim:
+    """One promise of a method, and who made it.
+
+    Attributes:
+        check: name of the check that it promises to pass.
+        source: key in docs/references.bib of the paper that promises or proves it.
+        condition: what the promise asks of the model, in words; empty: nothing.
+        when: options with the values for which the promise is made; others: any value.
+    """
+
+    check: str
+    source: str
+    condition: str = ""
+    when: Mapping[str, object] = field(default_factory=dict)
+
+    def holds(self, options: Mapping[str, object]) -> bool:
+        """Whether it is made for these values of all options."""
+        return all(options[name] == value for name, value in self.when.items())
+
+
+def claims(source: str, *checks: str) -> tuple[Claim, ...]:
+    """Promises that one paper makes without conditions.
+
+    Args:
+        source: its key in docs/references.bib.
+        *checks: names of checks.
+    """
+    return tuple(Claim(check=check, source=source) for check in checks)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Entry:
+    """One explainer of the gallery.
+
+    Attributes:
+        factory: builds the callable from keyword options; its first docstring line is the summary.
+        method: the family, for checks that know its right map.
+        source: key of the paper in docs/references.bib.
+        cost: model evaluations per image; names of options in braces stand for their values.
+        claims: what it promises.
+        inputs: the kinds of inputs that it explains, of "table", "signal", "image", "volume".
+        stochastic: its maps depend on the seed.
+        class_agnostic: its maps do not depend on the target.
+        needs_baseline: it is called with the subject's baseline.
+    """
+
+    factory: Callable[..., Callable[..., Tensor]]
+    method: str | None = None
+    source: str = ""
+    cost: str = ""
+    claims: tuple[Claim, ...] = ()
+    inputs: frozenset[str] = ANY_INPUTS
+    stochastic: bool = False
+    class_agnostic: bool = False
+    needs_baseline: bool = False
+
+    @property
+    def summary(self) -> str:
+        """What it is, in one line."""
+        return (inspect.getdoc(self.factory) or "").partition("\n")[0]
+
+    @property
+    def options(self) -> dict[str, object]:
+        """Its options with their defaults."""
+        parameters = inspect.signature(self.factory).parameters
+        return {name: parameter.default for name, parameter in parameters.items()}
+
+    def traits(self, options: Mapping[str, object], *, library: str) -> Traits:
+        """What the gate should know of it with these options, the others at their defaults.
+
+        Args:
+            options: some of its options.
+            library: what implements it.
+        """
+        values = {**self.options, **options}
+        return Traits(
+            claims=frozenset(claim.check for claim in self.claims if claim.holds(values)),
+            method=self.method,
+            stochastic=self.stochastic,
+            class_agnostic=self.class_agnostic,
+            needs_baseline=self.needs_baseline,
+            source=self.source,
+            cost=self.cost.format(**values),
+            library=library,
+        )

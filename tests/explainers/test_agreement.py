@@ -1,0 +1,28 @@
+"""Where two libraries have one method, their maps agree as far as the table in the docs says."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from benchmarks.agreement import PAIRS, compare
+
+PAGE = Path(__file__).parents[2] / "docs" / "agreement.md"
+
+
+@pytest.mark.parametrize("pair", PAIRS, ids=lambda pair: f"{pair.first}-{pair.second}-{pair.scene}")
+def test_libraries_agree(pair):
+    difference, correlation = compare(pair)
+    if pair.difference is not None:
+        assert difference <= pair.difference
+    assert correlation >= pair.correlation
+
+
+def test_the_page_has_the_row_of_every_pair():
+    row = re.compile(r"^\| (.+?) \| `(.+?)` \| `(.+?)` \| (\w+) \|", re.MULTILINE)
+    rows = row.findall(PAGE.read_text("utf-8"))
+    assert rows == [(pair.method, pair.first, pair.second, pair.scene) for pair in PAIRS]
+
+
+def test_a_pair_that_is_not_held_to_a_difference_says_why():
+    assert all(pair.why for pair in PAIRS if pair.difference is None)
