@@ -1,0 +1,106 @@
+"""Explainers of zennit that replace the gradient of ReLUs: guided and deconvolution."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
+
+from pytest_xai.explainers.entry import Entry, claims
+from pytest_xai.explainers.module_watch import no_functional
+from pytest_xai.explainers.passes import fresh, images_per_pass
+from pytest_xai.explainers.zennit.calls import (
+    Call,
+    active,
+    attached,
+    frozen,
+    in_place,
+    name_of,
+    released,
+)
+from pytest_xai.optional import require
+
+__all__ = ["ENTRIES", "deconvnet", "guided_backprop"]
+
+
+def guided_backprop() -> Callable[..., Tensor]:
+    """The gradient whose negative part every ReLU drops as well (Springenberg 2015).
+
+    Each ReLU has to be an nn.ReLU; it may run more than once, and others may read its input.
+    """
+    return _modified_relu("ReLUGuidedBackprop", "GuidedBackprop")
+
+
+def deconvnet() -> Callable[..., Tensor]:
+    """The gradient with every ReLU's mask replaced by a ReLU backwards (Zeiler 2014, sec. 2.1).
+
+    Each ReLU has to be an nn.ReLU; it may run more than once, and others may read its input.
+    """
+    return _modified_relu("ReLUDeconvNet", "Deconvnet")
+
+
+def _modified_relu(rule: str, method: str) -> Callable[..., Tensor]:
+    def explain(model: nn.Module, inputs: Tensor, targets: Tensor) -> Tensor:
+        size = images_per_pass(inputs)
+        parts = zip(inputs.split(size), targets.split(size), strict=True)
+        return torch.cat([_one_pass(model, *part, rule, method) for part in parts])
+
+    return explain
+
+
+def _one_pass(model: nn.Module, inputs: Tensor, targets: Tensor, rule: str, method: str) -> Tensor:
+    given = fresh(inputs)
+    mode = _Rectifiers(rule)
+    watched = no_functional(
+        model,
+        ("relu", "relu_"),
+        rule=method,
+        covers=lambda module: isinstance(module, nn.ReLU),
+    )
+    with frozen(model), released(mode.live):
+        with watched, mode:
+            # A copy, on which a first ReLU may work in place.
+            outputs = model(given.clone())
+        (maps,) = torch.autograd.grad(outputs.gather(1, targets[:, None]).sum(), given)
+    return maps.detach()
+
+
+class _Rectifiers(TorchFunctionMode):
+    def __init__(self, rule: str) -> None:
+        super().__init__()
+        self.rule = getattr(require("zennit.rules", extra="zennit"), rule)
+        self.live: list[Any] = []
+
+    def __torch_function__(
+        self,
+        func: Callable[..., Any],
+        types: Sequence[type],
+        args: tuple[Any, ...] = (),
+        kwargs: dict[str, Any] | None = None,
+    ) -> object:
+        kwargs = kwargs or {}
+        if name_of(func) != "relu" or not args or not active(args[0]):
+            return func(*args, **kwargs)
+        call = Call(lambda inputs: func(inputs, *args[1:], **kwargs))
+        result = attached(call, self.rule(), args[0], live=self.live)
+        # zennit rectifies a copy; whoever reads the original has to see it rectified as well.
+        return args[0].copy_(result) if in_place(func, kwargs) else result
+
+
+ENTRIES = {
+    "zennit:GuidedBackprop": Entry(
+        factory=guided_backprop,
+        method="guided_backprop",
+        source="springenberg2015",
+        cost="1 forward + 1 backward",
+        claims=claims("springenberg2015", "dummy_feature"),
+    ),
+    "zennit:Deconvnet": Entry(
+        factory=deconvnet,
+        method="deconvolution",
+        source="zeiler2014",
+        cost="1 forward + 1 backward",
+        claims=claims("zeiler2014", "dummy_feature"),
+    ),
+}
