@@ -1,0 +1,76 @@
+"""FullGrad of grad-cam, which takes all layers with a bias at once."""
+
+from collections.abc import Callable
+
+from torch import Tensor, nn
+
+from pytest_xai.errors import NotApplicable
+from pytest_xai.explainers.entry import IMAGES, Entry
+from pytest_xai.explainers.grad_cam.running import maps_of, own_copy
+from pytest_xai.explainers.target_layer import executed_maps
+from pytest_xai.optional import require
+
+__all__ = ["ENTRIES", "full_grad"]
+
+
+def full_grad() -> Callable[..., Tensor]:
+    """The input and all biases times their gradients (Srinivas 2019).
+
+    Absolute values, each channel stretched to [0, 1], added up: maps (N, 1, H, W) in [0, 1],
+    stretched per image once more, right to about 1e-7. grad-cam takes the biases of nn.Conv2d and
+    nn.BatchNorm2d (with what its running mean adds) and leaves out all others. It has no ``layer``.
+
+    Raises:
+        NotApplicable: when called: a model that executes no nn.Conv2d, or whose layers with a
+            bias do not run once each in the order in which they are defined.
+    """
+
+    def explain(model: nn.Module, inputs: Tensor, targets: Tensor) -> Tensor:
+        library = require("pytorch_grad_cam", extra="grad-cam")
+        network = own_copy(model)
+        _require_order(network, inputs)
+        # Every channel of every layer is held at the size of the image.
+        return maps_of(library.FullGrad(network, []), inputs, targets, at_once=1)
+
+    return explain
+
+
+def _require_order(network: nn.Module, inputs: Tensor) -> None:
+    """Refuse networks of which grad-cam would pair biases with the gradients of other layers."""
+    ran: list[nn.Module] = []
+    handles = [
+        module.register_forward_hook(lambda module, *_: ran.append(module))
+        for module in network.modules()
+    ]
+    maps = executed_maps(network, inputs)
+    for handle in handles:
+        handle.remove()
+    if not any(isinstance(module, nn.Conv2d) for module in maps.values()):
+        raise NotApplicable("the model executes no nn.Conv2d whose output is a map")
+    named = network.named_modules(remove_duplicate=False)
+    defined = [module for _, module in named if _has_bias(module)]
+    if [module for module in ran if _has_bias(module)] != defined:
+        raise NotApplicable(
+            "grad-cam's FullGrad pairs biases with gradients by the order of definition, and in "
+            "this model the layers with a bias do not run once each in that order"
+        )
+    if any(isinstance(layer, nn.BatchNorm2d) and layer.running_mean is None for layer in defined):
+        raise NotApplicable(
+            "grad-cam's FullGrad needs the running mean of every nn.BatchNorm2d, and one has none"
+        )
+
+
+def _has_bias(module: nn.Module) -> bool:
+    # grad-cam asks for the exact type as well.
+    return type(module) in {nn.Conv2d, nn.BatchNorm2d} and module.bias is not None
+
+
+ENTRIES = {
+    "gradcam:FullGrad": Entry(
+        factory=full_grad,
+        method="full_grad",
+        source="srinivas2019",
+        cost="1 forward per call, then 1 forward + 1 backward",
+        inputs=IMAGES,
+    ),
+}
