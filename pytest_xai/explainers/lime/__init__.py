@@ -1,0 +1,9 @@
+"""Explainers of lime, and its choice of the images to look at."""
+
+from pytest_xai.explainers.entry import Entry
+from pytest_xai.explainers.lime import image
+from pytest_xai.explainers.lime.pick import submodular_pick
+
+__all__ = ["ENTRIES", "submodular_pick"]
+
+ENTRIES: dict[str, Entry] = {**image.ENTRIES}

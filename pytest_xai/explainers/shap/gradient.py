@@ -1,0 +1,76 @@
+"""GradientExplainer of shap: expected gradients."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from pytest_xai.explainers.entry import Entry, claims
+from pytest_xai.explainers.options import whole
+from pytest_xai.explainers.passes import images_per_pass
+from pytest_xai.explainers.shap.library import OneOutput, load, numpy_seeded, own_row
+
+__all__ = ["ENTRIES", "gradient_explainer"]
+
+_SEEDS = 2**31
+
+
+def gradient_explainer(*, samples: int = 200) -> Callable[..., Tensor]:
+    """The mean gradient at random places between baseline and input, times the way (Erion 2021).
+
+    With one background row per image, its row of the baseline, it is integrated gradients by
+    Monte Carlo: values sum to f(x) - f(x') on average only. shap seeds numpy's generator itself;
+    the seed is drawn from numpy's global generator, once for all images.
+
+    Args:
+        samples: places per image.
+
+    Raises:
+        InvalidArgument: ``samples`` is no positive integer.
+    """
+    samples = whole("samples", samples)
+
+    def explain(model: nn.Module, inputs: Tensor, targets: Tensor, *, baseline: Tensor) -> Tensor:
+        shap = load()
+        network = OneOutput(model)
+        seed = int(np.random.randint(_SEEDS))  # noqa: NPY002  # the one that the gate seeds
+        maps = []
+        with torch.enable_grad(), _samples_in(inputs.dtype), numpy_seeded(seed):
+            for index, target in enumerate(targets.tolist()):
+                image = slice(index, index + 1)
+                network.target = target
+                row = own_row(baseline, image)
+                explainer = shap.GradientExplainer(
+                    network, row.clone(), batch_size=images_per_pass(inputs)
+                )
+                values = explainer.shap_values(inputs[image].detach(), nsamples=samples, rseed=seed)
+                maps.append(torch.as_tensor(values[..., 0]).to(inputs))
+        return torch.cat(maps)
+
+    return explain
+
+
+@contextmanager
+def _samples_in(dtype: torch.dtype) -> Iterator[None]:
+    """Have shap's places, which it makes in torch's default dtype, in that of the inputs."""
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(dtype)
+    try:
+        yield
+    finally:
+        torch.set_default_dtype(before)
+
+
+ENTRIES = {
+    "shap:GradientExplainer": Entry(
+        factory=gradient_explainer,
+        method="expected_gradients",
+        source="erion2021",
+        cost="1 + {samples} forward + {samples} backward",
+        claims=claims("erion2021", "dummy_feature", "implementation_invariance", "linearity"),
+        needs_baseline=True,
+        stochastic=True,
+    ),
+}

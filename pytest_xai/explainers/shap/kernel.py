@@ -1,0 +1,129 @@
+"""KernelExplainer of shap: Shapley values of blocks or features, by a weighted regression."""
+
+import warnings
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from pytest_xai.errors import InvalidArgument
+from pytest_xai.explainers.black_box import scores
+from pytest_xai.explainers.blocks import blocks_of
+from pytest_xai.explainers.draws import one_by_one
+from pytest_xai.explainers.entry import Entry, claims
+from pytest_xai.explainers.options import whole
+from pytest_xai.explainers.passes import images_per_pass
+from pytest_xai.explainers.shap.library import load, own_row
+
+__all__ = ["ENTRIES", "kernel_explainer"]
+
+
+def kernel_explainer(*, samples: int = 256, per_side: int | None = None) -> Callable[..., Tensor]:
+    """Shapley values by a regression on coalitions of features (Lundberg 2017, theorem 2).
+
+    The features of a table are its columns; those of all other inputs are blocks of a grid, over
+    all channels. Absent features show the baseline. A block's value is shared out equally over its
+    places, so that maps (N, 1, *spatial) sum to f(x) - f(x'), as the regression is made to. All
+    features are kept (shap by itself keeps the ten that a lasso finds).
+
+    Args:
+        samples: coalitions besides none and all; where there are fewer, all, and the values are
+            exact.
+        per_side: blocks per spatial side, at most one per place; None: 16 for signals, 4 for
+            images, 3 for volumes.
+
+    Raises:
+        InvalidArgument: ``samples`` or ``per_side`` is no positive integer. When called:
+            ``samples`` do not determine as many values as there are features.
+    """
+    samples = whole("samples", samples)
+    per_side = None if per_side is None else whole("per_side", per_side)
+
+    def explain(model: nn.Module, inputs: Tensor, targets: Tensor, *, baseline: Tensor) -> Tensor:
+        shap = load()
+        blocks = blocks_of(inputs, per_side)
+        count = int(blocks.max()) + 1
+        if samples < min(count, 2**count - 2):
+            raise _too_few(samples, count)
+
+        asked: list[np.ndarray[Any, Any]] = []
+
+        def one(image: slice) -> Tensor:
+            row = own_row(baseline, image)
+            shown = inputs[image].detach()
+
+            def worth(coalitions: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+                asked.append(coalitions)
+                return _worth(model, shown, row, blocks, targets[image], coalitions)
+
+            explainer = shap.KernelExplainer(worth, np.zeros((1, count)))
+            values = _solved(explainer, samples, count)
+            if image.start == 0 and not _determined(asked[-1]):  # the same for all images
+                raise _too_few(samples, count)
+            shares = torch.from_numpy(values / np.bincount(blocks.flatten().numpy()))[blocks]
+            return shares[None] if inputs.ndim == 2 else shares[None, None]
+
+        return one_by_one(len(inputs), one).to(inputs)
+
+    return explain
+
+
+def _worth(
+    model: nn.Module,
+    shown: Tensor,
+    hidden: Tensor,
+    blocks: Tensor,
+    target: Tensor,
+    coalitions: np.ndarray[Any, Any],
+) -> np.ndarray[Any, Any]:
+    """The output explained where only these blocks are shown, (n,) of coalitions (n, blocks)."""
+    at_once = images_per_pass(shown)
+    parts = []
+    for start in range(0, len(coalitions), at_once):
+        present = torch.from_numpy(coalitions[start : start + at_once] > 0).to(shown.device)
+        masks = present[:, blocks.to(shown.device)]
+        points = torch.where(masks if shown.ndim == 2 else masks.unsqueeze(1), shown, hidden)
+        parts.append(scores(model, points, target, at_once=at_once))
+    return np.concatenate(parts)
+
+
+def _solved(explainer: Any, samples: int, count: int) -> np.ndarray[Any, Any]:
+    with warnings.catch_warnings():
+        # Told by the rank: shap itself only notices some of the regressions without a solution.
+        warnings.filterwarnings("ignore", "Linear regression equation is singular", UserWarning)
+        values: np.ndarray[Any, Any] = explainer.shap_values(
+            np.ones(count), nsamples=samples, l1_reg=False, silent=True
+        )
+    return values
+
+
+def _determined(coalitions: np.ndarray[Any, Any]) -> bool:
+    """Whether a regression on these coalitions, whose values have a given sum, has one solution."""
+    free = coalitions[:, :-1] - coalitions[:, -1:]
+    wanted: int = free.shape[1]
+    return wanted == 0 or int(np.linalg.matrix_rank(free)) == wanted
+
+
+def _too_few(samples: int, count: int) -> InvalidArgument:
+    return InvalidArgument.of(
+        "samples",
+        got=f"{samples} for {count} features",
+        expected="several coalitions for each feature, or fewer features (option per_side)",
+    )
+
+
+ENTRIES = {
+    "shap:KernelExplainer": Entry(
+        factory=kernel_explainer,
+        method="kernel_shap",
+        source="lundberg2017",
+        cost="2 + {samples} forward, at most one for each coalition",
+        claims=claims(
+            "lundberg2017", "summation_to_delta", "implementation_invariance", "linearity"
+        ),
+        needs_baseline=True,
+        stochastic=True,
+    ),
+}

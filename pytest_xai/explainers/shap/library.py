@@ -1,0 +1,76 @@
+"""What all explainers of shap need: the library itself, and a model with one output."""
+
+import copy
+import random
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import ModuleType
+
+import numpy as np
+from torch import Tensor, nn
+
+from pytest_xai.optional import require
+
+__all__ = ["OneOutput", "load", "numpy_seeded", "own_row"]
+
+
+def load() -> ModuleType:
+    """Import shap without a word, and without a draw from Python's generator.
+
+    Raises:
+        MissingDependency: it is not installed.
+    """
+    state = random.getstate()
+    try:
+        with warnings.catch_warnings():
+            # Its plots bring matplotlib, which announces what will change.
+            warnings.simplefilter("ignore")
+            return require("shap", extra="shap")
+    finally:
+        random.setstate(state)
+
+
+@contextmanager
+def numpy_seeded(seed: int) -> Iterator[None]:
+    """Seed numpy's global generator, from which shap draws, and give its state back."""
+    state = np.random.get_state()  # noqa: NPY002
+    np.random.seed(seed)  # noqa: NPY002
+    try:
+        yield
+    finally:
+        np.random.set_state(state)  # noqa: NPY002
+
+
+def own_row(baseline: Tensor, image: slice) -> Tensor:
+    """The background (1, *shape) of one image, detached.
+
+    Args:
+        baseline: (1 or N, *shape).
+        image: of length one.
+    """
+    rows = baseline if len(baseline) == 1 else baseline[image]
+    return rows.detach()
+
+
+class OneOutput(nn.Module):
+    """A copy of a model whose only output is one class, (N, 1), so that no other is explained.
+
+    shap switches modes, deletes gradients and leaves attributes: none of it reaches the original.
+
+    Args:
+        model: maps (N, *shape) to (N, classes).
+    """
+
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__()
+        self.model = copy.deepcopy(model).eval()
+        self.target = 0
+        self.last: Tensor | None = None
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """Compute the target's output, and keep it."""
+        outputs: Tensor = self.model(inputs)
+        column = outputs[:, self.target : self.target + 1]
+        self.last = column.detach()
+        return column

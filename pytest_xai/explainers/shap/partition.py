@@ -1,0 +1,98 @@
+"""PartitionExplainer of shap: Owen values on a tree of halves of the image."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+from scipy import ndimage
+from torch import Tensor, nn
+
+from pytest_xai.explainers.black_box import scores
+from pytest_xai.explainers.entry import IMAGES, Claim, Entry
+from pytest_xai.explainers.options import choice, whole
+from pytest_xai.explainers.passes import images_per_pass
+from pytest_xai.explainers.shap.library import load, numpy_seeded, own_row
+
+__all__ = ["ENTRIES", "partition_explainer"]
+
+_MASKS = ("baseline", "blur")
+# shap's own default: how many masked images are made before the next halves are chosen.
+_AT_ONCE = 10
+
+
+def partition_explainer(
+    *, evaluations: int = 500, mask: str = "baseline", blur: int | None = None
+) -> Callable[..., Tensor]:
+    """Owen values of an image's halves, their halves and so on (Owen 1977, by shap).
+
+    The halves with the largest effects are divided first, down to single values of single
+    channels, until the evaluations are spent; what was not divided shares its value out equally.
+    Between equal effects decides a draw, which is the same in every call.
+
+    Args:
+        evaluations: of the model, at most, at least 4.
+        mask: what hidden places show: the "baseline", or the image under a "blur".
+        blur: side of the box that "blur" takes the mean over; None: half of the shorter side.
+
+    Raises:
+        InvalidArgument: ``evaluations`` or ``blur`` is no such integer, or ``mask`` is unknown.
+    """
+    evaluations = whole("evaluations", evaluations, least=4)
+    mask = choice("mask", mask, _MASKS)
+    blur = None if blur is None else whole("blur", blur)
+
+    def explain(model: nn.Module, inputs: Tensor, targets: Tensor, *, baseline: Tensor) -> Tensor:
+        shap = load()
+
+        def one(image: slice) -> Tensor:
+            shown = _channels_last(inputs[image])
+            hidden = _channels_last(own_row(baseline, image))
+            values = _blurred(shown[0], blur) if mask == "blur" else hidden[0]
+
+            def masked(images: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+                points = torch.from_numpy(images).to(inputs.device).movedim(-1, 1)
+                at_once = images_per_pass(inputs)
+                return scores(model, points, targets[image], at_once=at_once)
+
+            explainer = shap.PartitionExplainer(masked, shap.maskers.Image(values))
+            with numpy_seeded(0):
+                explanation = explainer(
+                    shown,
+                    # shap evaluates in pairs, and would overdraw an odd number by one.
+                    max_evals=evaluations - evaluations % 2,
+                    batch_size=_AT_ONCE,
+                    silent=True,
+                )
+            return torch.from_numpy(explanation.values).movedim(-1, 1)
+
+        maps = [one(slice(index, index + 1)) for index in range(len(inputs))]
+        return torch.cat(maps).to(inputs)
+
+    return explain
+
+
+def _channels_last(images: Tensor) -> np.ndarray[Any, Any]:
+    array: np.ndarray[Any, Any] = images.detach().movedim(1, -1).contiguous().cpu().numpy()
+    return array
+
+
+def _blurred(image: np.ndarray[Any, Any], side: int | None) -> np.ndarray[Any, Any]:
+    side = max(2, min(image.shape[:2]) // 2) if side is None else side
+    blurred: np.ndarray[Any, Any] = ndimage.uniform_filter(
+        image, size=(side, side, 1), mode="mirror"
+    )
+    return blurred
+
+
+ENTRIES = {
+    "shap:PartitionExplainer": Entry(
+        factory=partition_explainer,
+        method="owen_values",
+        source="owen1977",
+        cost="at most {evaluations} forward",
+        claims=(Claim(check="summation_to_delta", source="owen1977", when={"mask": "baseline"}),),
+        inputs=IMAGES,
+        needs_baseline=True,
+    ),
+}
