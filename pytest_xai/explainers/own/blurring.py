@@ -1,0 +1,54 @@
+"""Blurred and shifted inputs of any number of spatial dimensions."""
+
+import torch
+from torch import Tensor
+
+__all__ = ["blurred", "shifted"]
+
+
+def blurred(inputs: Tensor, sigma: float) -> Tensor:
+    """A Gaussian blur along every spatial dimension; beyond the edges lie their values.
+
+    Args:
+        inputs: (N, C, *spatial).
+        sigma: standard deviation as a share of each side; 0: none.
+
+    Returns:
+        A new tensor of the inputs' shape.
+    """
+    values = inputs
+    for axis in range(2, inputs.ndim):
+        side = inputs.shape[axis]
+        weights = _blur(side, sigma * side).to(inputs)
+        values = (values.movedim(axis, -1) @ weights.T).movedim(-1, axis)
+    return values.clone() if values is inputs else values
+
+
+def _blur(side: int, sigma: float) -> Tensor:
+    """Weights (side, side) of the places in the blurred ones, in float64."""
+    if sigma == 0:
+        return torch.eye(side, dtype=torch.float64)
+    reach = int(4 * sigma) + 1
+    offsets = torch.arange(-reach, reach + 1)
+    kernel = torch.exp(-((offsets.double() / sigma) ** 2) / 2)
+    sources = (torch.arange(side)[:, None] + offsets).clamp(0, side - 1)
+    weights = torch.zeros(side, side, dtype=torch.float64)
+    return weights.scatter_add_(1, sources, (kernel / kernel.sum()).expand(side, -1))
+
+
+def shifted(values: Tensor, step: int, jitter: int) -> Tensor:
+    """All of a batch shifted along each side by the step's number of places; edges are repeated.
+
+    The steps go through all shifts of 0 to ``jitter`` places, one dimension after the other.
+
+    Args:
+        values: (N, C, *spatial).
+        step: counted from 0.
+        jitter: largest shift.
+    """
+    for axis in range(2, values.ndim):
+        step, places = divmod(step, jitter + 1)
+        if places:
+            sources = (torch.arange(values.shape[axis]) - places).clamp(min=0)
+            values = values.index_select(axis, sources.to(values.device))
+    return values

@@ -1,0 +1,104 @@
+"""RISE: the mean of random masks, each weighted by what the model sees through it."""
+
+from collections.abc import Callable, Iterator
+
+import torch
+from torch import Tensor, nn
+
+from pytest_xai.errors import InvalidArgument
+from pytest_xai.explainers.entry import Claim, Entry, claims
+from pytest_xai.explainers.options import choice, number, whole
+from pytest_xai.explainers.own.masking import covered, probabilities, random_shifts, stretched
+from pytest_xai.explainers.passes import images_per_pass
+
+__all__ = ["ENTRIES", "rise"]
+
+
+def rise(
+    *, masks: int = 1000, cells: int = 7, probability: float = 0.5, output: str = "logit"
+) -> Callable[..., Tensor]:
+    """Random masks weighted by the target's output on the masked input (Petsiuk 2018, eq. 6).
+
+    S = 1 / (N p) sum_i f(x * M_i + x' * (1 - M_i)) M_i over N masks. A mask is a grid of cells,
+    each shown with probability p, interpolated linearly to the input's size under a random shift;
+    inputs (N, features) have a mask of one cell per feature. What is hidden shows the subject's
+    baseline x'; in the paper it is 0. A place that the model ignores scores the mean of f over the
+    masks that show it, not 0: only differences between places carry meaning.
+
+    The masks come from torch's global generator, the same for all images of a batch. They are made
+    as they are needed: as many as go through the model at once.
+
+    Args:
+        masks: N. The paper takes 4,000 to 8,000 for images of 224 x 224.
+        cells: cells of the grid along each spatial dimension, at most one per place.
+        probability: p, above 0 and below 1.
+        output: what f is: "logit", the output that the gate explains, in which the map is linear;
+            or "probability", its softmax over the classes, as in the paper. A single output is
+            read as the logit of a sigmoid.
+
+    Returns:
+        An explainer whose maps are (N, 1, *spatial), or (N, features) for such inputs.
+
+    Raises:
+        InvalidArgument: ``masks`` or ``cells`` is no positive integer, ``probability`` not between
+            0 and 1, or ``output`` unknown.
+    """
+    masks = whole("masks", masks)
+    cells = whole("cells", cells)
+    output = choice("output", output, ("logit", "probability"))
+    probability = number("probability", probability)
+    if not 0 < probability < 1:
+        raise InvalidArgument.of(
+            "probability", got=repr(probability), expected="a number above 0 and below 1"
+        )
+
+    def explain(model: nn.Module, inputs: Tensor, targets: Tensor, *, baseline: Tensor) -> Tensor:
+        images, references = inputs.detach(), baseline.detach().to(inputs).expand_as(inputs)
+        sums = torch.zeros_like(images[:, 0] if inputs.ndim > 2 else images).flatten(1)
+        with torch.no_grad():
+            for shown in _chunks(inputs, masks, cells, probability):
+                for row in range(len(images)):
+                    one = slice(row, row + 1)
+                    outputs = model(covered(images[one], references[one], shown))
+                    if output == "probability":
+                        outputs = probabilities(outputs)
+                    sums[row] += outputs[:, targets[row]] @ shown.flatten(1)
+        maps = sums / (masks * probability)
+        return maps if inputs.ndim == 2 else maps.view(len(inputs), 1, *inputs.shape[2:])
+
+    return explain
+
+
+def _chunks(inputs: Tensor, masks: int, cells: int, probability: float) -> Iterator[Tensor]:
+    """The masks in chunks (n, 1, *spatial) or (n, features), as many as fit a pass.
+
+    The draws do not depend on the chunks: all shifts come before the first grid.
+    """
+    spatial = tuple(inputs.shape[2:]) or tuple(inputs.shape[1:])
+    grid = spatial if inputs.ndim == 2 else tuple(min(cells, side) for side in spatial)
+    shifts = random_shifts(masks, grid, spatial)
+    for some in shifts.split(images_per_pass(inputs)):
+        grids = (torch.rand(len(some), 1, *grid) < probability).to(inputs)
+        shown = stretched(grids, spatial, some)
+        yield shown.squeeze(1) if inputs.ndim == 2 else shown
+
+
+ENTRIES = {
+    "xai:RISE": Entry(
+        factory=rise,
+        method="rise",
+        source="petsiuk2018",
+        cost="{masks} forward",
+        claims=(
+            *claims("petsiuk2018", "implementation_invariance"),
+            Claim(
+                check="linearity",
+                source="petsiuk2018",
+                condition="for the logit; a probability is not linear in the logits",
+                when={"output": "logit"},
+            ),
+        ),
+        stochastic=True,
+        needs_baseline=True,
+    ),
+}
