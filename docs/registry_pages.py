@@ -13,7 +13,8 @@ from sphinx.application import Sphinx
 
 import pytest_xai
 from pytest_xai import checks, explainers
-from pytest_xai.explainers import GalleryEntry
+from pytest_xai.explainers import GalleryEntry, Method
+from pytest_xai.explainers.entry import KINDS, Claim
 from pytest_xai.registry import FAMILIES, Check
 
 ASSERTED = {
@@ -72,32 +73,51 @@ def _check_section(check: Check) -> Iterator[str]:
     )
 
 
-def gallery_page(entries: Iterable[GalleryEntry]) -> str:
-    """The reference of the gallery: one section per explainer."""
+def gallery_page(entries: Iterable[GalleryEntry], methods: Mapping[str, Method]) -> str:
+    """The reference of the gallery: methods by name, then one section per explainer."""
     lines = [
         "# Gallery",
         "",
         "Explainers that come with pytest-xai, by the names that registration accepts. Generated;",
-        "`pytest --xai-list` prints the same for what is installed. A name begins with the library",
-        'that it needs: `pip install "pytest-xai[captum]"` for `captum:...`. Names with `control:`',
-        "need none.",
+        "`pytest --xai-list` prints the same. A name begins with the library that it needs:",
+        '`pip install "pytest-xai[captum]"` for `captum:...`, `[grad-cam]` for `gradcam:...`.',
+        "Names with `xai:` are our own and, like the controls, need none.",
+        "",
+        "## Methods by their names alone",
+        "",
+        "Where you name a method and no library, the implementation that is right on the most",
+        "networks is picked, and the run says which.",
+        "",
+        "| name | is | because |",
+        "| --- | --- | --- |",
+        *(f"| `{name}` | `{each.spec}` | {each.reason} |" for name, each in methods.items()),
     ]
     for entry in entries:
         traits = entry.traits
-        claims = [f"[{name}](#check-{name})" for name in sorted(traits.claims)]
         options = [f"`{name}={default!r}`" for name, default in entry.options.items()]
+        kinds = [f"{kind}s" for kind in KINDS.values() if kind in entry.inputs]
         lines += ["", f"## {entry.spec}", "", entry.summary, ""]
         lines += _definitions(
             {
-                "Claims": ", ".join(claims),
+                "Explains": ", ".join(kinds),
+                "Claims": "; ".join(map(_promise, entry.claims)),
                 "Options": ", ".join(options),
                 "Cost per image": traits.cost,
                 "Stochastic": "its maps depend on the seed" if traits.stochastic else "",
+                "Class-agnostic": "its maps ignore the target" if traits.class_agnostic else "",
                 "Called with": "the subject's baseline" if traits.needs_baseline else "",
                 "Source": f"{{cite:t}}`{traits.source}`" if traits.source else "",
             }
         )
     return "\n".join([*lines, ""])
+
+
+def _promise(claim: Claim) -> str:
+    """A claim with what it asks of options and model, and its paper."""
+    conditions = [f"`{name}={value!r}`" for name, value in claim.when.items()]
+    conditions += [claim.condition] if claim.condition else []
+    given = f" if {' and '.join(conditions)}" if conditions else ""
+    return f"[{claim.check}](#check-{claim.check}){given} {{cite:p}}`{claim.source}`"
 
 
 def _definitions(facts: Mapping[str, str]) -> list[str]:
@@ -147,7 +167,7 @@ def _write(app: Sphinx) -> None:
     folder.mkdir(exist_ok=True)
     pages = {
         "checks.md": checks_page(checks.all()),
-        "gallery.md": gallery_page(explainers.describe()),
+        "gallery.md": gallery_page(explainers.describe(), explainers.methods()),
         "interface.md": interface_page(pytest_xai.__all__),
     }
     for name, text in pages.items():

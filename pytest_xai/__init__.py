@@ -7,7 +7,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from pytest_xai import checks, measures
+    from pytest_xai import checks, explainers, measures
     from pytest_xai.bench import Bench
     from pytest_xai.cases import parametrize_with_checks
     from pytest_xai.errors import (
@@ -39,6 +39,7 @@ _HOMES = {
     "check_explainer": "runner",
     "checks": "",
     "explainer": "protocol",
+    "explainers": "",
     "measures": "",
     "parametrize_with_checks": "cases",
 }
@@ -59,6 +60,7 @@ __all__ = [
     "check_explainer",
     "checks",
     "explainer",
+    "explainers",
     "measures",
     "parametrize_with_checks",
 ]

@@ -78,8 +78,8 @@ def add_options(parser: pytest.Parser) -> None:
 
 
 def is_active(config: pytest.Config) -> bool:
-    """Whether the gate runs: ``--xai``, or ``--xai-demo``, which implies it."""
-    return _switched_on(config, "--xai") or _switched_on(config, "--xai-demo")
+    """Whether the gate runs: ``--xai``, or a demo, which implies it."""
+    return any(_switched_on(config, flag) for flag in ("--xai", "--xai-demo", "--xai-gallery"))
 
 
 def is_listing(config: pytest.Config) -> bool:
@@ -178,6 +178,13 @@ TABLE = (
     Flag(
         flag="--xai-demo",
         help="check the bundled subject and gallery; implies --xai",
+        expected="true or false",
+        read=_switch,
+        in_table=False,
+    ),
+    Flag(
+        flag="--xai-gallery",
+        help="check the whole gallery on all bundled subjects; implies --xai-demo",
         expected="true or false",
         read=_switch,
         in_table=False,

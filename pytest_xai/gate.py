@@ -44,14 +44,32 @@ class Gate:
 
     # -- before the tests -------------------------------------------------------------------------
 
-    def pytest_report_header(self) -> str:
+    def pytest_report_header(self) -> list[str]:
         """The settings that verdicts depend on."""
         options = self._options
         budget = "none" if options.budget is None else f"{options.budget:,} evaluations"
-        return (
+        settings = (
             f"xai: seed {options.seed}, alpha {options.alpha:g}, budget {budget}, "
             f"device {options.device or 'of the inputs'}, undecided: {options.undecided}"
         )
+        lines = [settings]
+        if options.demo or options.gallery:
+            from pytest_xai.demo import left_out
+
+            lines += [f"xai: {line}" for line in left_out(gallery=options.gallery)]
+        return lines
+
+    def pytest_report_collectionfinish(self) -> list[str]:
+        """Which implementation the gallery picked for a method named without a library."""
+        if self._facts is None:
+            return []
+        from pytest_xai import explainers
+
+        registry, methods = workshop(self._config).registry, explainers.methods()
+        return [
+            f"xai: {name} is {methods[method].spec}: {methods[method].reason}"
+            for name, method in registry.picked.items()
+        ]
 
     @pytest.hookimpl(wrapper=True)
     def pytest_make_collect_report(
@@ -188,7 +206,8 @@ class Gate:
             "budget": options.budget,
             "undecided": options.undecided,
             "device": options.device,
-            "demo": options.demo,
+            "demo": options.demo or options.gallery,
+            "gallery": options.gallery,
             "select": options.select,
             "ignore": options.ignore,
             "planned": len(self._facts.ids) if self._facts else 0,

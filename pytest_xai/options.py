@@ -26,7 +26,8 @@ class Options:
     """What a run was asked for, resolved and valid.
 
     Attributes:
-        demo: check the bundled subject and gallery instead of what is registered.
+        demo: check the bundled subject and some of the gallery instead of what is registered.
+        gallery: check the whole gallery on all bundled subjects instead.
         select: families or names of checks to keep; empty: all.
         ignore: families or names of checks to leave out.
         json: where the report goes; None: nowhere.
@@ -41,6 +42,7 @@ class Options:
     """
 
     demo: bool = False
+    gallery: bool = False
     select: tuple[str, ...] = ()
     ignore: tuple[str, ...] = ()
     json: Path | None = None
@@ -83,7 +85,7 @@ def reproduce_command(node_id: str, options: Options, *, gate: bool = True) -> s
     for key in ("select", "ignore"):
         if key in options.given:
             words += [f"--xai-{key}", ",".join(getattr(options, key))]
-    words += ["--xai-demo"] * options.demo
+    words += ["--xai-demo"] * options.demo + ["--xai-gallery"] * options.gallery
     return " ".join(["pytest", *(_quoted(word) for word in words)])
 
 

@@ -10,7 +10,7 @@ from pytest_xai.protocol import NamedExplainer, Traits
 from pytest_xai.registration import Expectation, Registry
 from pytest_xai.runner import Planned, select, share_alpha, share_budget
 
-__all__ = ["Case", "choose", "fill_demo", "plan_cases"]
+__all__ = ["Case", "choose", "plan_cases"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -99,28 +99,6 @@ def choose(cases: Sequence[Case], wanted: Sequence[str]) -> list[Case]:
             raise _unmatched(parts, paths)
         chosen.update(found)
     return [case for case, path in zip(cases, paths, strict=True) if not wanted or path in chosen]
-
-
-def fill_demo(registry: Registry) -> None:
-    """Register the bundled subject, the demo's explainers, and what is known to fail of them."""
-    from pytest_xai.explainers.demo import EXPECTED_FAILURES, EXPLAINERS
-
-    registry.subject("digits", _digits)
-    for entry in EXPLAINERS:
-        registry.explainer(entry.name, entry.spec, **entry.options)
-    for key, reason in EXPECTED_FAILURES.items():
-        explainer, _, check = key.partition("::")
-        registry.expect_failure(explainer, check, reason)
-
-
-def _digits() -> object:
-    """The bundled subject, on one thread: sharing 8 x 8 images out takes longer than their work."""
-    import torch
-
-    from pytest_xai.subjects import load_digits
-
-    torch.set_num_threads(1)
-    return load_digits()
 
 
 def _id(subject: str, explainer: NamedExplainer, check: str) -> str:

@@ -7,14 +7,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from pytest_xai.errors import InvalidArgument
+from pytest_xai import explainers as gallery
+from pytest_xai.errors import InvalidArgument, UnknownName
+from pytest_xai.explainers.catalogue import LIBRARIES
 from pytest_xai.protocol import NamedExplainer, named
 from pytest_xai.subject import Subject
 
 __all__ = ["Expectation", "Registry", "as_explainer", "import_object"]
-
-# A spec of one of these prefixes names an entry of the gallery, any other one a module.
-GALLERY = ("captum", "zennit", "gradcam", "shap", "lime", "control", "xai")
 
 _NAME = re.compile(r"[A-Za-z0-9_.-]+")
 
@@ -40,12 +39,14 @@ class Registry:
         subjects: a `Subject`, or the factory of one, by name.
         explainers: by name.
         expectations: in the order of registration.
+        picked: by name of an explainer, the method for which the gallery picked an implementation.
     """
 
     def __init__(self) -> None:
         self.subjects: dict[str, Subject | Callable[[], object]] = {}
         self.explainers: dict[str, NamedExplainer] = {}
         self.expectations: list[Expectation] = []
+        self.picked: dict[str, str] = {}
 
     def subject(self, name: str, factory: Subject | Callable[[], object] | str) -> None:
         """Register what explanations are about.
@@ -74,7 +75,7 @@ class Registry:
         Args:
             name: how reports and ids call it.
             explainer: a callable (model, inputs, targets) -> attributions, a class of such, a name
-                of the gallery such as "captum:LayerGradCam", or "module:attribute".
+                of the gallery such as "captum:LayerGradCam" or "DeepLift", or "module:attribute".
             options: of the gallery's entry, or of the class.
 
         Raises:
@@ -83,6 +84,8 @@ class Registry:
         """
         _require_new(name, self.explainers, "explainer")
         self.explainers[name] = as_explainer(explainer, options, name=name)
+        if isinstance(explainer, str) and explainer in gallery.methods():
+            self.picked[name] = explainer
 
     def expect_failure(
         self, explainer: str, check: str, reason: str, *, subject: str | None = None
@@ -159,10 +162,12 @@ def as_explainer(
     """
     options = dict(options or {})
     if isinstance(explainer, str):
-        if explainer.partition(":")[0] in GALLERY:
-            from pytest_xai import explainers
-
-            return named(explainers.get(explainer, **options), name)
+        if explainer.partition(":")[0] in LIBRARIES or explainer in gallery.methods():
+            return named(gallery.get(explainer, **options), name)
+        if ":" not in explainer:
+            known = [*gallery.names(), *gallery.methods()]
+            there = UnknownName.among("explainer", explainer, known)
+            raise UnknownName(f"{there}. One of your own is written 'module:attribute'")
         explainer = import_object(explainer)
     if isinstance(explainer, type):
         try:
@@ -191,7 +196,9 @@ def import_object(spec: str) -> object:
     module_name, colon, attribute = spec.partition(":")
     if not (module_name and colon and attribute):
         raise InvalidArgument.of(
-            "spec", got=repr(spec), expected=f"'module:attribute', or one of {GALLERY} for module"
+            "spec",
+            got=repr(spec),
+            expected=f"'module:attribute', or one of {', '.join(LIBRARIES)} for module",
         )
     try:
         found: object = importlib.import_module(module_name)

@@ -36,18 +36,18 @@ class Workshop:
 
     @cached_property
     def registry(self) -> "Registry":
-        """What pyproject.toml registers, then what hooks do; with ``--xai-demo`` the demo alone.
+        """What pyproject.toml registers, then what hooks do; for a demo the demo alone.
 
         Raises:
             pytest.UsageError: a registration is wrong.
         """
-        from pytest_xai.plan import fill_demo
+        from pytest_xai.demo import fill
         from pytest_xai.registration import Registry
 
         options, registry = resolve(self._config), Registry()
         with usage_errors():
-            if options.demo:
-                fill_demo(registry)
+            if options.demo or options.gallery:
+                fill(registry, gallery=options.gallery)
                 return registry
             registry.read_table(options.table, options.root)
             try:

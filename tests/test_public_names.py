@@ -31,6 +31,7 @@ CONTRACT = {
     "check_explainer",
     "checks",
     "explainer",
+    "explainers",
     "measures",
     "parametrize_with_checks",
 }
@@ -99,7 +100,7 @@ def test_a_name_that_does_not_exist_is_an_attribute_error():
 
 def test_no_submodule_takes_the_place_of_a_public_name():
     submodules = {module.name for module in pkgutil.iter_modules(xai.__path__)}
-    assert submodules & set(xai.__all__) == {"checks", "measures"}
+    assert submodules & set(xai.__all__) == {"checks", "explainers", "measures"}
 
 
 def test_the_decorator_stays_the_decorator_after_all_modules_were_imported():

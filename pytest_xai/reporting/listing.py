@@ -2,16 +2,18 @@
 
 import shutil
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, TextIO
 
+from pytest_xai.explainers.entry import KINDS
 from pytest_xai.reporting import plain
 
 if TYPE_CHECKING:
-    from pytest_xai.explainers import GalleryEntry
+    from pytest_xai.explainers import GalleryEntry, Method
+    from pytest_xai.explainers.entry import Claim
     from pytest_xai.registry import Check
 
-__all__ = ["describe_checks", "describe_gallery", "print_listing"]
+__all__ = ["describe_checks", "describe_gallery", "describe_methods", "print_listing"]
 
 # A described thing: its name, then labels with their texts.
 Entry = tuple[str, Sequence[tuple[str, str]]]
@@ -29,6 +31,7 @@ def print_listing(file: TextIO | None = None) -> None:
     for title, entries in (
         ("Checks", describe_checks(checks.all())),
         ("Gallery", describe_gallery(explainers.describe())),
+        ("Methods, by their names alone", describe_methods(explainers.methods())),
     ):
         text = _tables(title, entries) if file.isatty() else _blocks(title, entries)
         file.write(text)
@@ -53,7 +56,7 @@ def describe_checks(checks: Iterable["Check"]) -> list[Entry]:
 
 
 def describe_gallery(gallery: Iterable["GalleryEntry"]) -> list[Entry]:
-    """Name, summary, library, options, claims, source and cost of each explainer."""
+    """Name, summary, library, options, inputs, claims, source and cost of each explainer."""
     return [
         (
             entry.spec,
@@ -61,13 +64,33 @@ def describe_gallery(gallery: Iterable["GalleryEntry"]) -> list[Entry]:
                 ("what", entry.summary),
                 ("library", entry.traits.library or "unknown"),
                 ("options", ", ".join(f"{k}={v!r}" for k, v in entry.options.items()) or "none"),
-                ("claims", ", ".join(sorted(entry.traits.claims)) or "none"),
+                (
+                    "explains",
+                    ", ".join(kind + "s" for kind in KINDS.values() if kind in entry.inputs),
+                ),
+                ("claims", "; ".join(map(_promise, entry.claims)) or "none"),
                 ("source", entry.traits.source or "none"),
                 ("cost", f"{entry.traits.cost or 'unknown'} per image"),
             ],
         )
         for entry in gallery
     ]
+
+
+def describe_methods(methods: Mapping[str, "Method"]) -> list[Entry]:
+    """Name, picked implementation and why, of each method."""
+    return [
+        (name, [("is", method.spec), ("because", method.reason)])
+        for name, method in methods.items()
+    ]
+
+
+def _promise(claim: "Claim") -> str:
+    """A claim with its conditions on options and model, and its paper."""
+    conditions = [f"{name}={value!r}" for name, value in claim.when.items()]
+    conditions += [claim.condition] if claim.condition else []
+    given = f" if {' and '.join(conditions)}" if conditions else ""
+    return f"{claim.check}{given} ({claim.source})"
 
 
 def _blocks(title: str, entries: Sequence[Entry]) -> str:

@@ -69,7 +69,7 @@ def test_an_attribute_of_a_module_is_imported(registry):
             r"spec: got 'no_such_module:f' \(ModuleNotFoundError: .*\), expected",
         ),
         ("torch:no_such_thing", {}, r"spec: got 'torch:no_such_thing' \(AttributeError: .*\)"),
-        ("torch", {}, "spec: got 'torch', expected 'module:attribute', or one of"),
+        ("torch", {}, "unknown explainer 'torch'.*your own is written 'module:attribute'"),
         (Needy, {}, r"explainer 'x': got a class that cannot be made \(.*'what'\)"),
         (3, {}, "explainer: got int, expected a callable"),
         (

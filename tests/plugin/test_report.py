@@ -23,6 +23,7 @@ def test_the_report_is_valid_and_says_what_was_run(told, report):
         "undecided": "warn",
         "device": None,
         "demo": False,
+        "gallery": False,
         "select": ["told"],
         "ignore": [],
         "planned": 5,

@@ -1,11 +1,13 @@
 """``--xai-list``: every check and every explainer of the gallery, with what matters of them."""
 
 import io
+from dataclasses import replace
 
 import pytest
 
 from pytest_xai import checks, explainers
-from pytest_xai.reporting.listing import print_listing
+from pytest_xai.explainers.entry import Claim
+from pytest_xai.reporting.listing import describe_gallery, print_listing
 
 
 class Terminal(io.StringIO):
@@ -30,7 +32,20 @@ def test_a_pipe_gets_plain_blocks():
         assert f"    source: {check.source}\n    cost: {check.cost} per image\n" in text
     for entry in explainers.describe():
         assert f"{entry.spec}\n    what: {entry.summary}\n" in text
-        assert f"    claims: {', '.join(sorted(entry.traits.claims)) or 'none'}\n" in text
+        assert all(f"{claim.check} " in text for claim in entry.claims)
+    for name, method in explainers.methods().items():
+        assert f"{name}\n    is: {method.spec}\n    because: {method.reason}\n" in text
+
+
+def test_claims_are_listed_with_their_conditions_and_papers():
+    claims = (
+        Claim(check="first", source="a2001", when={"rule": "zero"}, condition="no biases"),
+        Claim(check="second", source="b2002"),
+    )
+    entry = replace(explainers.describe()[0], claims=claims, inputs=frozenset({"image", "table"}))
+    ((_, fields),) = describe_gallery([entry])
+    assert dict(fields)["claims"] == ("first if rule='zero' and no biases (a2001); second (b2002)")
+    assert dict(fields)["explains"] == "tables, images"
 
 
 @pytest.mark.parametrize("width", [60, 80, 140])

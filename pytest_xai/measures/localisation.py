@@ -1,0 +1,80 @@
+"""Where a map points, beside a mask of the object that the image shows."""
+
+import torch
+from torch import Tensor
+
+from pytest_xai.measures.arguments import (
+    as_float64,
+    only_finite,
+    require_batch,
+    require_masks,
+    require_same,
+)
+
+__all__ = ["mass_inside", "pointing_game"]
+
+
+def pointing_game(maps: Tensor, masks: Tensor) -> Tensor:
+    """Share of a map's largest values that lie in the mask (Zhang et al. 2018).
+
+    1 for a hit and 0 for a miss where one pixel holds the largest value; where several do, the
+    share of them, which is what a coin among them would hit on average. Without the tolerance of
+    15 pixels of the paper.
+
+    Args:
+        maps: floating (N, *spatial).
+        masks: boolean, the shape of ``maps``.
+
+    Returns:
+        (N,) float64; NaN for an empty mask, a constant map and one with NaN or inf.
+
+    Raises:
+        InvalidArgument: an argument is not as above.
+
+    Example:
+        >>> import torch
+        >>> inside = torch.tensor([[True, False, False, True]])
+        >>> pointing_game(torch.tensor([[5.0, 1.0, 1.0, 5.0]]), inside).tolist()
+        [1.0]
+    """
+    rows, inside = _rows(maps, masks)
+    largest = rows == rows.amax(1, keepdim=True)
+    share = (largest & inside).sum(1).double() / largest.sum(1)
+    undefined = ~inside.any(1) | largest.all(1)
+    return only_finite(share.masked_fill(undefined, torch.nan), rows)
+
+
+def mass_inside(maps: Tensor, masks: Tensor) -> Tensor:
+    """Share of the positive relevance that lies in the mask (Kohlbrenner et al. 2020).
+
+    Args:
+        maps: floating (N, *spatial); negative values count as zero.
+        masks: boolean, the shape of ``maps``.
+
+    Returns:
+        (N,) float64, from 0 to 1; NaN for an empty mask, a map without positive values and one
+        with NaN or inf.
+
+    Raises:
+        InvalidArgument: an argument is not as above.
+
+    Example:
+        >>> import torch
+        >>> inside = torch.tensor([[True, False, False]])
+        >>> mass_inside(torch.tensor([[3.0, 1.0, -7.0]]), inside).tolist()
+        [0.75]
+    """
+    rows, inside = _rows(maps, masks)
+    # Scaled by the largest value: a sum of huge ones would be infinite.
+    positive = rows.clamp_min(0) / rows.amax(1, keepdim=True).clamp_min(
+        torch.finfo(rows.dtype).tiny
+    )
+    share = (positive * inside).sum(1) / positive.sum(1)
+    return only_finite(share.masked_fill(~inside.any(1), torch.nan), rows)
+
+
+def _rows(maps: Tensor, masks: Tensor) -> tuple[Tensor, Tensor]:
+    require_batch(maps, "maps")
+    require_masks(masks, "masks")
+    require_same(masks, "masks", maps, "maps")
+    return as_float64(maps).flatten(1), masks.flatten(1)
