@@ -23,6 +23,8 @@ from pytest_xai.subjects import load_shapes, load_shapes_images
 from pytest_xai.subjects.shapes_watermark import WATERMARKED
 
 _AT_ONCE = 20
+# Pixels: the 15 of the paper, on images of 500, are 2 on ours of 64.
+TOLERANCE = 2.0
 
 FINDERS: Mapping[str, Mapping[str, object]] = {
     "xai:RISE": {"masks": 500},
@@ -79,11 +81,13 @@ def _part(subject: Subject, rows: Tensor) -> Subject:
     )
 
 
-def hits(subject: Subject, spec: str, options: Mapping[str, object]) -> float:
-    """Share of images whose largest value lies in the object."""
+def hits(subject: Subject, spec: str, options: Mapping[str, object]) -> tuple[float, float]:
+    """Share of images whose largest value lies in the object, and within the tolerance of it."""
     assert subject.masks is not None
-    masks = subject.masks.reshape(len(subject), *subject.inputs.shape[2:])
-    return float(pointing_game(explained(subject, spec, options), masks).nanmean())
+    maps, masks = explained(subject, spec, options), subject.masks[:, 0]
+    exact = pointing_game(maps, masks)
+    near = pointing_game(maps, masks, tolerance=TOLERANCE)
+    return float(exact.nanmean()), float(near.nanmean())
 
 
 def pointing_table(images: int) -> str:
@@ -94,13 +98,14 @@ def pointing_table(images: int) -> str:
     lines = [
         f"Share of hits on {len(subject)} images; the objects cover {area:.2f} of an image.",
         "",
-        "| explainer | hits | seconds |",
-        "| --- | --- | --- |",
+        "| explainer | within 2 pixels | in the object | seconds |",
+        "| --- | --- | --- | --- |",
     ]
     for spec, options in FINDERS.items():
         started = time.process_time()
-        share = hits(subject, spec, options)
-        lines.append(f"| `{spec}` | {share:.2f} | {time.process_time() - started:.0f} |")
+        exact, near = hits(subject, spec, options)
+        seconds = time.process_time() - started
+        lines.append(f"| `{spec}` | {near:.2f} | {exact:.2f} | {seconds:.0f} |")
     return "\n".join(lines)
 
 
@@ -108,7 +113,7 @@ def watermark_table() -> str:
     """How much of each explainer's relevance lies in the watermark, and in the object."""
     subject, marks = marked_squares()
     assert subject.masks is not None
-    objects = subject.masks.reshape(marks.shape)
+    objects = subject.masks[:, 0]
     mark, area = float(marks.float().mean()), float(objects.float().mean())
     title = (
         f"Mean share of the positive relevance on {len(subject)} images of the class "

@@ -92,46 +92,54 @@ class KnownFailure:
     subject: str | None = None
 
 
+_POOLED = (
+    "captum's DeepLift gives wrong multipliers where nn.ReLU feeds nn.MaxPool2d (pytorch/captum "
+    "issue 1104)"
+)
 _UPPER_LAYERS = "a rectified backward signal hardly depends on the upper layers"
+_POSITIVE = "a product of matrices without negative entries soon forgets what it began with"
+_TRAINED_ONCE = "its generators were trained once, for one model, which is never asked again"
 _NO_TARGET = "a control: its map does not depend on the target"
 _NO_MODEL = "a control: its map does not depend on the model"
+_RANDOMISED = ("mprt_cascading", "data_randomisation")
+_CONTROLS = ("random_map", "input_itself", "edge_detector")
+
+
+def _known(
+    reason: str, explainer: str, *checks: str, subject: str | None = None
+) -> tuple[KnownFailure, ...]:
+    return tuple(
+        KnownFailure(explainer=explainer, check=check, reason=reason, subject=subject)
+        for check in checks
+    )
+
 
 # Strict: one that passes fails the run.
 EXPECTED_FAILURES = (
-    KnownFailure(
-        explainer="deep_lift",
-        check="summation_to_delta",
-        reason="captum's DeepLift gives wrong multipliers where nn.ReLU feeds nn.MaxPool2d "
-        "(pytorch/captum issue 1104)",
-    ),
-    KnownFailure(
-        explainer="guided_backprop",
-        check="mprt_cascading",
-        reason=f"{_UPPER_LAYERS} (Adebayo 2018)",
-    ),
-    KnownFailure(
-        explainer="deconvolution", check="mprt_cascading", reason=f"{_UPPER_LAYERS} (Sixt 2020)"
+    *_known(_POOLED, "deep_lift", "summation_to_delta", subject="digits"),
+    *_known(_POOLED, "captum.DeepLiftShap", "summation_to_delta", subject="digits"),
+    *(
+        known
+        for name in ("guided_backprop", "zennit.GuidedBackprop")
+        for known in (
+            *_known(f"{_UPPER_LAYERS} (Adebayo 2018)", name, *_RANDOMISED),
+            *_known(f"{_UPPER_LAYERS} (Sixt 2020)", name, "random_logit"),
+        )
     ),
     *(
-        KnownFailure(explainer=name, check="target_sensitive", reason=_NO_TARGET)
-        for name in ("random_map", "constant_map", "input_itself", "edge_detector")
+        known
+        for name in ("deconvolution", "zennit.Deconvnet")
+        for known in _known(f"{_UPPER_LAYERS} (Sixt 2020)", name, "mprt_cascading", "random_logit")
     ),
-    KnownFailure(
-        explainer="guided_backprop",
-        check="data_randomisation",
-        reason=f"{_UPPER_LAYERS} (Adebayo 2018)",
-    ),
+    *_known(f"{_POSITIVE} (Sixt 2020)", "zennit.ExcitationBackprop", *_RANDOMISED, "random_logit"),
+    *_known(_TRAINED_ONCE, "xai.AdversarialGenerators", *_RANDOMISED),
+    *_known(_NO_TARGET, "constant_map", "target_sensitive"),
     *(
-        KnownFailure(explainer=name, check="random_logit", reason=f"{_UPPER_LAYERS} (Sixt 2020)")
-        for name in ("guided_backprop", "deconvolution")
-    ),
-    *(
-        KnownFailure(explainer=name, check=check, reason=_NO_MODEL)
-        for name in ("random_map", "input_itself", "edge_detector")
-        for check in ("mprt_cascading", "data_randomisation")
-    ),
-    *(
-        KnownFailure(explainer=name, check="random_logit", reason=_NO_TARGET)
-        for name in ("random_map", "input_itself", "edge_detector")
+        known
+        for name in _CONTROLS
+        for known in (
+            *_known(_NO_TARGET, name, "target_sensitive", "random_logit"),
+            *_known(_NO_MODEL, name, *_RANDOMISED),
+        )
     ),
 )

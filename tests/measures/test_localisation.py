@@ -43,6 +43,27 @@ def test_a_random_map_hits_as_often_as_the_mask_is_large():
     assert float(mass_inside(maps, masks).mean()) == pytest.approx(0.4, abs=0.01)
 
 
+@pytest.mark.parametrize("tolerance", [0.0, 1.0, 1.5, 2.9])
+def test_a_tolerance_counts_what_is_near(tolerance):
+    maps, masks = drawn(5, (40, 9, 7))
+    masks = torch.rand(masks.shape, generator=torch.Generator().manual_seed(1)) < 0.03
+    values = pointing_game(maps, masks, tolerance=tolerance)
+    for map_, mask, value in zip(maps, masks, values, strict=True):
+        row, column = divmod(int(map_.argmax()), 7)
+        distances = [math.hypot(row - r, column - c) for r, c in mask.nonzero().tolist()]
+        if distances:
+            assert value == float(min(distances) <= tolerance)
+        else:
+            assert value.isnan()
+    assert 0 < values.nanmean() < 1
+
+
+@pytest.mark.parametrize("tolerance", [-1.0, math.nan])
+def test_wrong_tolerance(tolerance):
+    with pytest.raises(InvalidArgument, match="tolerance: got"):
+        pointing_game(*drawn(0), tolerance=tolerance)
+
+
 @BOTH
 def test_no_object_and_no_number_is_nan(measure):
     maps, masks = drawn(1)

@@ -1,9 +1,6 @@
 """The script that makes the bundled digits."""
 
-import importlib.util
 import json
-import os
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -11,31 +8,30 @@ from pathlib import Path
 import pytest
 import torch
 
+from fixtures.making import compare
 from pytest_xai.subjects import bundled
 
 ROOT = Path(__file__).parents[2]
 FOLDER = ROOT / "fixtures" / "digits"
-SCRIPT = FOLDER / "make_digits.py"
 FILES = ("digits.safetensors", "model.safetensors", "permuted.safetensors")
 
 
 @pytest.fixture(scope="module")
 def maker():
     """The script as a module."""
-    spec = importlib.util.spec_from_file_location("make_digits", SCRIPT)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    from fixtures.digits import make_digits
+
+    return make_digits
 
 
 def run_script(*arguments):
     return subprocess.run(
-        [sys.executable, str(SCRIPT), *arguments],
+        [sys.executable, "-m", "fixtures.digits.make_digits", *arguments],
         capture_output=True,
         text=True,
         timeout=300,
         check=False,
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        cwd=ROOT,
     )
 
 
@@ -48,23 +44,20 @@ def test_script_splits_the_data_as_they_are_bundled(maker):
         assert torch.equal(tensor, made[name])
 
 
-def test_script_compares_bytes_and_records(maker, copy, tmp_path):
-    again = tmp_path / "again"
-    again.mkdir()
-    for file in (*FILES, "digits.json"):
-        shutil.copy(copy / file, again / file)
-    assert maker.compare(copy, again) == []
+def test_script_compares_bytes_and_records(copy):
+    made = {file: (copy / file).read_bytes() for file in (*FILES, "digits.json")}
+    assert compare(made, copy) == []
 
-    record = json.loads((again / "digits.json").read_text(encoding="utf-8"))
+    record = json.loads(made["digits.json"])
     record["trained_with"] = {"torch": "another"}
-    (again / "digits.json").write_text(json.dumps(record))
-    assert maker.compare(copy, again) == []
+    made["digits.json"] = json.dumps(record).encode()
+    assert compare(made, copy) == []
 
     record["seed"] = 1
-    (again / "digits.json").write_text(json.dumps(record))
-    (again / "model.safetensors").write_bytes(b"other weights")
+    made["digits.json"] = json.dumps(record).encode()
+    made["model.safetensors"] = b"other weights"
     (copy / "digits.safetensors").unlink()
-    differences = maker.compare(copy, again)
+    differences = compare(made, copy)
     assert len(differences) == 3
     assert "digits.json differs" in differences[0]
     assert "digits.safetensors is missing" in differences[1]

@@ -1,8 +1,6 @@
 """The script that makes the bundled shapes."""
 
-import importlib.util
 import json
-import os
 import shutil
 import subprocess
 import sys
@@ -11,23 +9,20 @@ from pathlib import Path
 import pytest
 import torch
 
+from fixtures.making import compare
 from pytest_xai.subjects import bundled
 
 ROOT = Path(__file__).parents[2]
 FOLDER = ROOT / "fixtures" / "shapes"
-SCRIPT = FOLDER / "make_shapes.py"
 LABEL = 2  # of the class that carries the watermark
 
 
 @pytest.fixture(scope="module")
 def maker():
     """The script as a module."""
-    spec = importlib.util.spec_from_file_location("make_shapes", SCRIPT)
-    module = importlib.util.module_from_spec(spec)
-    sys.modules["make_shapes"] = module  # dataclasses look their module up
-    spec.loader.exec_module(module)
-    yield module
-    del sys.modules["make_shapes"]
+    from fixtures.shapes import make_shapes
+
+    return make_shapes
 
 
 @pytest.fixture(scope="module")
@@ -76,22 +71,22 @@ def test_script_lists_one_licence_per_photograph(maker):
     assert record["photographs"] == [vars(photograph) for photograph in maker.PHOTOGRAPHS]
 
 
-def test_script_compares_bytes_and_records(maker, tmp_path):
-    there, again = tmp_path / "there", tmp_path / "again"
-    for folder in (there, again):
-        shutil.copytree(FOLDER, folder, ignore=shutil.ignore_patterns("__pycache__"))
-    assert maker.compare(there, again) == []
+def test_script_compares_bytes_and_records(tmp_path):
+    there = tmp_path / "there"
+    shutil.copytree(FOLDER, there, ignore=shutil.ignore_patterns("__pycache__"))
+    made = {path.name: path.read_bytes() for path in FOLDER.iterdir() if path.is_file()}
+    assert compare(made, there) == []
 
-    record = json.loads((again / "shapes.json").read_text(encoding="utf-8"))
+    record = json.loads(made["shapes.json"])
     record["trained_with"] = {"torch": "another"}
-    (again / "shapes.json").write_text(json.dumps(record))
-    assert maker.compare(there, again) == []
+    made["shapes.json"] = json.dumps(record).encode()
+    assert compare(made, there) == []
 
     record["seed"] = 1
-    (again / "shapes.json").write_text(json.dumps(record))
-    (again / "model.safetensors").write_bytes(b"other weights")
+    made["shapes.json"] = json.dumps(record).encode()
+    made["model.safetensors"] = b"other weights"
     (there / "shapes.safetensors").unlink()
-    differences = maker.compare(there, again)
+    differences = compare(made, there)
     assert len(differences) == 3
     assert "model.safetensors differs in its bytes" in differences[0]
     assert "shapes.json differs" in differences[1]
@@ -113,12 +108,12 @@ def test_training_leaves_a_network_in_evaluation_mode_and_repeats_itself(
 @pytest.mark.slow
 def test_making_the_files_again_gives_the_same_bytes():
     run = subprocess.run(
-        [sys.executable, str(SCRIPT), "--check"],
+        [sys.executable, "-m", "fixtures.shapes.make_shapes", "--check"],
         capture_output=True,
         text=True,
         timeout=3600,
         check=False,
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        cwd=ROOT,
     )
     assert run.returncode == 0, run.stdout + run.stderr
     assert "byte for byte the same" in run.stdout

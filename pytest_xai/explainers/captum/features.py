@@ -4,6 +4,7 @@ import torch
 from torch import Tensor
 
 from pytest_xai.errors import InvalidArgument, NotApplicable
+from pytest_xai.explainers.blocks import blocks_of
 from pytest_xai.optional import require
 
 __all__ = ["features_of", "reference_set", "references_like", "sizes", "superpixels"]
@@ -25,18 +26,12 @@ def features_of(inputs: Tensor, blocks: int | None, *, per_channel: bool = False
     Returns:
         (1, 1, *spatial), with ``per_channel`` (1, C, *spatial), (1, features) for a table.
     """
+    numbers = blocks_of(inputs, blocks, defaults=_BLOCKS)
     if inputs.ndim == 2:
-        return torch.arange(inputs.shape[1], device=inputs.device).unsqueeze(0)
-    spatial = inputs.shape[2:]
-    along = blocks or _BLOCKS[len(spatial)]
-    numbers = torch.zeros((), dtype=torch.long, device=inputs.device)
-    for side in spatial:
-        count = min(along, side)
-        places = torch.arange(side, device=inputs.device) * count // side
-        numbers = numbers.unsqueeze(-1) * count + places
+        return numbers.unsqueeze(0)
     if per_channel:
         channels = torch.arange(inputs.shape[1], device=inputs.device)
-        channels = channels.reshape(-1, *(1,) * len(spatial))
+        channels = channels.reshape(-1, *(1,) * numbers.ndim)
         return (channels * (numbers.max() + 1) + numbers).unsqueeze(0)
     return numbers[None, None]
 

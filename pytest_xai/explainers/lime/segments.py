@@ -35,7 +35,7 @@ def superpixels(image: Tensor, segments: str, per_side: int) -> np.ndarray[Any, 
         MissingDependency: lime is not installed.
     """
     if segments == "grid":
-        blocks: np.ndarray[Any, Any] = blocks_of(image, per_side).numpy()
+        blocks: np.ndarray[Any, Any] = blocks_of(image, per_side).cpu().numpy()
         return blocks
     wrappers = require("lime.wrappers.scikit_image", extra="lime")
     colours = _colours(image)

@@ -43,7 +43,7 @@ def kernel_explainer(*, samples: int = 256, per_side: int | None = None) -> Call
 
     def explain(model: nn.Module, inputs: Tensor, targets: Tensor, *, baseline: Tensor) -> Tensor:
         shap = load()
-        blocks = blocks_of(inputs, per_side)
+        blocks = blocks_of(inputs, per_side).cpu()
         count = int(blocks.max()) + 1
         if samples < min(count, 2**count - 2):
             raise _too_few(samples, count)

@@ -1,7 +1,6 @@
 """Similar and adversarial images: the bundled generators, their training, and the map of a pair."""
 
 import hashlib
-import importlib.util
 import json
 import math
 from pathlib import Path
@@ -11,6 +10,7 @@ import safetensors.torch
 import torch
 from torch import nn
 
+from fixtures.making import compare, write_files
 from pytest_xai import check_explainer
 from pytest_xai.errors import BrokenData, InvalidArgument, NotApplicable
 from pytest_xai.explainers.own import generator_training
@@ -315,11 +315,9 @@ def test_training_refuses_a_single_output():
 @pytest.fixture(scope="module")
 def maker():
     """The script as a module."""
-    path = FOLDER / "make_generators.py"
-    spec = importlib.util.spec_from_file_location("make_generators", path)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    from fixtures.generators import make_generators
+
+    return make_generators
 
 
 def test_script_writes_and_compares(maker, monkeypatch, tmp_path, record):
@@ -329,25 +327,25 @@ def test_script_writes_and_compares(maker, monkeypatch, tmp_path, record):
     assert made.keys() == record.keys()
     assert made["held_out"] == pytest.approx(record["held_out"], abs=1e-3)
     assert files[FILE] == (FOLDER / FILE).read_bytes()
-    maker.write_files(files, tmp_path)
-    assert maker.compare(files, tmp_path) == []
+    write_files(files, tmp_path)
+    assert compare(files, tmp_path) == []
     torch_of = json.dumps({**made, "trained_with": {"torch": "another"}})
     (tmp_path / "generators.json").write_text(torch_of)
-    assert maker.compare(files, tmp_path) == []
+    assert compare(files, tmp_path) == []
     (tmp_path / "generators.json").write_text(json.dumps({**made, "seed": 5}))
     (tmp_path / FILE).write_bytes(files[FILE][:-1] + b"?")
-    assert [line.split(": {")[0].rpartition("/")[2] for line in maker.compare(files, tmp_path)] == [
+    assert [line.split(": {")[0].rpartition("/")[2] for line in compare(files, tmp_path)] == [
         f"{FILE} differs in its bytes from the one made now",
         "generators.json differs",
     ]
     (tmp_path / FILE).unlink()
-    assert maker.compare(files, tmp_path)[0] == f"{tmp_path / FILE} is missing"
+    assert compare(files, tmp_path)[0] == f"{tmp_path / FILE} is missing"
 
 
 @pytest.mark.slow
 def test_script_makes_the_bundled_bytes_again(maker):
     """Promised for one machine; another one may add up in another order."""
-    assert maker.compare(maker.make_files(), FOLDER) == []
+    assert compare(maker.make_files(), FOLDER) == []
 
 
 def test_gate_on_digits():
