@@ -259,13 +259,13 @@ def _unit(maps: Tensor) -> Tensor:
 def table() -> str:
     """The table in Markdown."""
     lines = [
-        "| method | first | second | network | largest difference | Spearman | why they differ |",
-        "| --- | --- | --- | --- | --- | --- | --- |",
+        "| method, network | implementations | difference | Spearman | why they differ |",
+        "| --- | --- | --- | --- | --- |",
     ]
     for pair in PAIRS:
         difference, correlation = compare(pair)
         lines.append(
-            f"| {pair.method} | `{pair.first}` | `{pair.second}` | {pair.scene} "
+            f"| {pair.method}, {pair.scene} | `{pair.first}` `{pair.second}` "
             f"| {difference:.1e} | {correlation:.3f} | {pair.why or 'they agree'} |"
         )
     return "\n".join(lines)
