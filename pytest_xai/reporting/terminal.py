@@ -69,6 +69,8 @@ def summary(rows: Sequence[Row], run: Run, look: Look) -> str:
                 _draw_failure(console, row, run)
         for title, outcome in _lists(look.verbosity):
             _draw_list(console, title, [row for row in rows if row["outcome"] == outcome])
+        if look.verbosity == 0:
+            _draw_list(console, "Nothing could be checked", list(_unchecked(rows)))
     else:
         for row in rows:
             if fails_run(row):
@@ -191,6 +193,16 @@ def _draw_list(console: Console, title: str, rows: Sequence[Row]) -> None:
         if group[0]["outcome"] == "error":
             _line(console, f"      {group[0]['reproduce']}")
     console.print()
+
+
+def _unchecked(rows: Sequence[Row]) -> Iterator[Row]:
+    """Those of explainers that no check applies to on a subject: green, but not for their maps."""
+    outcomes: dict[tuple[str, str], set[str]] = {}
+    for row in rows:
+        outcomes.setdefault((row["subject"], row["explainer"]), set()).add(row["outcome"])
+    for row in rows:
+        if outcomes[row["subject"], row["explainer"]] == {"not_applicable"}:
+            yield row
 
 
 def _lists(verbosity: int) -> list[tuple[str, str]]:

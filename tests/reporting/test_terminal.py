@@ -69,6 +69,23 @@ def test_verbose_lists_what_was_expected_and_what_does_not_apply(row):
     assert "Not applicable\n  ig on net: finite: It is not_applicable.\n" in verbose
 
 
+def test_an_explainer_that_nothing_applies_to_is_named(row):
+    """A run that is green because an explainer gave no map at all would be believed."""
+    rows = [
+        row("silent", "shape", "not_applicable"),
+        row("silent", "finite", "not_applicable"),
+        row("partly", "shape", "not_applicable"),
+        row("partly", "finite"),
+        row("silent", "shape", subject="other"),
+    ]
+    text = summary(rows, Run(), Look())
+    told = "Nothing could be checked\n  silent on net: shape, finite: It is not_applicable.\n"
+    assert told in text
+    assert "partly on net" not in text
+    assert "silent on other" not in text
+    assert "Nothing could be checked" not in summary(rows, Run(), Look(verbosity=1))
+
+
 def test_totals(row):
     rows = [row(), row(), row(outcome="xfailed", seconds=61.0)]
     text = summary(rows, Run(seed=7, alpha=0.01), Look(width=120))
