@@ -48,5 +48,5 @@ def like(spec: str, **options: object) -> Callable[[T], T]:
 
 def _called(target: object) -> Callable[..., object]:
     """What runs when it explains: the method of a class, the function itself."""
-    found: Callable[..., object] = target.__call__ if isinstance(target, type) else target  # type: ignore[assignment]
+    found: Callable[..., object] = target.__call__ if isinstance(target, type) else target  # type: ignore[assignment]  # unbound
     return found
