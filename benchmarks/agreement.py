@@ -127,7 +127,7 @@ PAIRS: tuple[Pair, ...] = (
         for network in ("plain", "digits", "shapes")
     ),
     Pair(
-        method="CAM and Grad-CAM of the pooled layer, scaled to [0, 1]",
+        method="HiResCAM and Grad-CAM of the pooled layer, scaled to [0, 1]",
         first="captum:LayerGradCam",
         second="gradcam:HiResCAM",
         options=({"layer": "relu2"}, {"layer": "relu2"}),
