@@ -1,11 +1,11 @@
 """The same random draws for every image of a batch, so that no map depends on its neighbours."""
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 
-import numpy as np
 import torch
 from torch import Tensor
+
+from pytest_xai.seeds import RandomState
 
 __all__ = ["one_by_one"]
 
@@ -13,8 +13,8 @@ __all__ = ["one_by_one"]
 def one_by_one(count: int, explain: Callable[[slice], Tensor]) -> Tensor:
     """Explain image after image, each with the global generators as the first one found them.
 
-    Only the last image leaves torch's and numpy's global generators advanced; the others hand them
-    back. A batch therefore draws as much as one image alone.
+    Only the last image leaves the global generators advanced; the others hand them back. A batch
+    therefore draws as much as one image alone.
 
     Args:
         count: number of images, N.
@@ -23,19 +23,10 @@ def one_by_one(count: int, explain: Callable[[slice], Tensor]) -> Tensor:
     Returns:
         Detached maps (N, ...).
     """
+    before = RandomState.now()
     maps = []
     for index in range(count):
-        with _handed_back(enabled=index + 1 < count):
-            maps.append(explain(slice(index, index + 1)).detach())
+        if index:
+            before.restore()
+        maps.append(explain(slice(index, index + 1)).detach())
     return torch.cat(maps)
-
-
-@contextmanager
-def _handed_back(*, enabled: bool) -> Iterator[None]:
-    state = np.random.get_state()  # noqa: NPY002  # the one that libraries draw from
-    with torch.random.fork_rng(enabled=enabled):
-        try:
-            yield
-        finally:
-            if enabled:
-                np.random.set_state(state)  # noqa: NPY002

@@ -10,7 +10,8 @@ from torch import Tensor, nn
 from pytest_xai.explainers.entry import Entry, claims
 from pytest_xai.explainers.options import whole
 from pytest_xai.explainers.passes import images_per_pass
-from pytest_xai.explainers.shap.library import OneOutput, load, numpy_seeded, own_row
+from pytest_xai.explainers.shap.library import OneOutput, load, own_row
+from pytest_xai.seeds import seeded
 
 __all__ = ["ENTRIES", "gradient_explainer"]
 
@@ -37,7 +38,7 @@ def gradient_explainer(*, samples: int = 200) -> Callable[..., Tensor]:
         network = OneOutput(model)
         seed = int(np.random.randint(_SEEDS))  # noqa: NPY002  # the one that the gate seeds
         maps = []
-        with torch.enable_grad(), _samples_in(inputs.dtype), numpy_seeded(seed):
+        with torch.enable_grad(), _samples_in(inputs.dtype), seeded(seed):
             for index, target in enumerate(targets.tolist()):
                 image = slice(index, index + 1)
                 network.target = target

@@ -3,16 +3,13 @@
 import copy
 import random
 import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
 from types import ModuleType
 
-import numpy as np
 from torch import Tensor, nn
 
 from pytest_xai.optional import require
 
-__all__ = ["OneOutput", "load", "numpy_seeded", "own_row"]
+__all__ = ["OneOutput", "load", "own_row"]
 
 
 def load() -> ModuleType:
@@ -29,17 +26,6 @@ def load() -> ModuleType:
             return require("shap", extra="shap")
     finally:
         random.setstate(state)
-
-
-@contextmanager
-def numpy_seeded(seed: int) -> Iterator[None]:
-    """Seed numpy's global generator, from which shap draws, and give its state back."""
-    state = np.random.get_state()  # noqa: NPY002
-    np.random.seed(seed)  # noqa: NPY002
-    try:
-        yield
-    finally:
-        np.random.set_state(state)  # noqa: NPY002
 
 
 def own_row(baseline: Tensor, image: slice) -> Tensor:

@@ -12,7 +12,8 @@ from pytest_xai.explainers.black_box import scores
 from pytest_xai.explainers.entry import IMAGES, Claim, Entry
 from pytest_xai.explainers.options import choice, whole
 from pytest_xai.explainers.passes import images_per_pass
-from pytest_xai.explainers.shap.library import load, numpy_seeded, own_row
+from pytest_xai.explainers.shap.library import load, own_row
+from pytest_xai.seeds import seeded
 
 __all__ = ["ENTRIES", "partition_explainer"]
 
@@ -56,7 +57,7 @@ def partition_explainer(
                 return scores(model, points, targets[image], at_once=at_once)
 
             explainer = shap.PartitionExplainer(masked, shap.maskers.Image(values))
-            with numpy_seeded(0):
+            with seeded(0):
                 explanation = explainer(
                     shown,
                     # shap evaluates in pairs, and would overdraw an odd number by one.
