@@ -23,8 +23,8 @@ FAMILIES = (
     "localisation",
     "complexity",
 )
-_SCOPES = ("universal", "claimed", "quality")
-_JUDGED = ("exact", "mean")
+_SCOPES = ("universal", "claimed", "quality", "probe")
+_JUDGED = ("exact", "mean", "paired")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -69,8 +69,10 @@ class Check:
         source: key of the paper in docs/references.bib.
         direction: "<=" or ">=", how a figure has to stand to its limit.
         scope: "universal": asserted for every explainer; "claimed": for those that claim it;
-            "quality": for all, against a limit from the check's own controls.
-        judged: "exact": one violation suffices; "mean": a sequential test of the mean.
+            "quality": for all, against a limit from the check's own controls; "probe": for all,
+            on subjects whose right maps are known, and only where it is asked for by name.
+        judged: "exact": one violation suffices; "mean": a sequential test of the mean; "paired": a
+            sequential sign test of the images against their own limits.
         limit_source: where the limit comes from.
         cost: per image.
         max_images: at most so many images are looked at; None: as many as the verdict needs.

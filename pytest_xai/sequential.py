@@ -1,10 +1,10 @@
 """Decisions about a mean that are valid whenever they stop.
 
-For values in a known range a gambler bets against "the mean is m". Under that hypothesis the
-capital is a non-negative martingale, so it ever exceeds 1/alpha with probability at most alpha
-(Ville's inequality): the test may be looked at after every image and stopped at any time. The bets
-follow Waudby-Smith & Ramdas 2024 (JRSS-B, section 4.3 and appendix B: approximate growth-rate
-adaptive bets).
+Two gamblers bet, one that the mean is above the threshold and one that it is below (`betting`).
+Who has 2/alpha times what he began with has proven it: that either ever proves what is not so has
+probability at most alpha, however often one looks. The means that neither refutes are a
+confidence sequence; it holds the values' own mean at all times, so a decision and what is shown of
+it never contradict each other.
 """
 
 from dataclasses import dataclass
@@ -12,15 +12,15 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from pytest_xai.betting import log_capital
 from pytest_xai.errors import InvalidArgument
 
-__all__ = ["MeanDecision", "decide_mean"]
+__all__ = ["MeanDecision", "barrier", "decide_mean"]
 
 _Floats = NDArray[np.float64]
 
-# At most this share of what would ruin the gambler is bet, so that no single image can.
-_BOLDNESS = 0.75
-_GRID = 400
+# The ends of the interval are found to 1 of 65 ** 3 of the range.
+_POINTS, _REFINEMENTS = 64, 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,10 +30,18 @@ class MeanDecision:
     Attributes:
         sign: 1: the mean is above the threshold, -1: below, 0: undecided.
         interval: holds the mean at all times with probability at least 1 - alpha.
+        log_e_values: logs of two e-values, the capitals: against "the mean is at most the
+            threshold" and against "the mean is at least the threshold".
     """
 
     sign: int
     interval: tuple[float, float]
+    log_e_values: tuple[float, float] = (0.0, 0.0)
+
+
+def barrier(alpha: float) -> float:
+    """Log of the capital that proves one side at level alpha, which both sides share."""
+    return float(np.log(2 / alpha))
 
 
 def decide_mean(
@@ -41,8 +49,11 @@ def decide_mean(
 ) -> MeanDecision:
     """Decide on which side of a threshold the mean of bounded values lies.
 
+    Each value has to have that mean whatever the ones before it were: images in random order,
+    fresh draws. Ask again with more values as often as you like, and stop when you like.
+
     Args:
-        values: (n,), in the order in which they came; each from ``spread``.
+        values: (n,), each from ``spread``; their order does not matter.
         spread: smallest and largest possible value.
         threshold: strictly inside ``spread``.
         alpha: probability of a wrong decision, at any time; both sides share it.
@@ -61,43 +72,34 @@ def decide_mean(
     slack = 1e-9 * (high - low)
     if not np.all((values >= low - slack) & (values <= high + slack)):
         raise InvalidArgument.of("values", got=f"values outside {spread}", expected="values inside")
+    if not len(values):
+        return MeanDecision(0, spread)
     scaled = np.clip((values - low) / (high - low), 0.0, 1.0)
-    grid = np.linspace(0.0, 1.0, _GRID + 1)[1:-1]
     at_threshold = (threshold - low) / (high - low)
-    candidates = np.append(grid, at_threshold)
-    barrier = np.log(2 / alpha)
-    above = _peak_log_capital(scaled, candidates) >= barrier
-    below = _peak_log_capital(1.0 - scaled, 1.0 - candidates) >= barrier
-    sign = int(above[-1]) - int(below[-1])
-    lower, upper = _kept(grid, above[:-1], below[:-1])
+    proof = barrier(alpha)
+    above = _final(scaled, at_threshold).item()
+    below = _final(1.0 - scaled, 1.0 - at_threshold).item()
+    sign = int(above >= proof) - int(below >= proof)
+    lower, upper = _refuted(scaled, proof), 1.0 - _refuted(1.0 - scaled, proof)
     if sign > 0:
         lower = max(lower, at_threshold)
     elif sign < 0:
         upper = min(upper, at_threshold)
-    return MeanDecision(sign, (low + lower * (high - low), low + upper * (high - low)))
+    interval = (low + lower * (high - low), low + upper * (high - low))
+    return MeanDecision(sign, interval, (above, below))
 
 
-def _peak_log_capital(values: _Floats, means: _Floats) -> _Floats:
-    """Largest log capital so far of bets that the mean exceeds each of ``means``, (len(means),)."""
-    count = np.arange(1, len(values) + 1)
-    # Estimates from the past alone, started at a prior image of value 1/2 and variance 1/4.
-    estimate = (0.5 + np.cumsum(values)) / (count + 1)
-    variance = (0.25 + np.cumsum((values - estimate) ** 2)) / (count + 1)
-    past_mean = np.concatenate([[0.5], estimate[:-1]])[:, None]
-    past_variance = np.concatenate([[0.25], variance[:-1]])[:, None]
-    edge = past_mean - means
-    bets = np.clip(edge / (past_variance + edge**2), 0.0, _BOLDNESS / means)
-    capital = np.cumsum(np.log1p(bets * (values[:, None] - means)), axis=0)
-    peak: _Floats = capital.max(axis=0, initial=0.0)
-    return peak
+def _final(values: _Floats, means: float | _Floats) -> _Floats:
+    """Log capital after all values, for each of the means."""
+    return log_capital(values[None], means)[:, -1]
 
 
-def _kept(grid: _Floats, above: NDArray[np.bool_], below: NDArray[np.bool_]) -> tuple[float, float]:
-    """Ends of the means that neither side refutes."""
-    # Refuting "at most m" refutes all below m with it; the bets make that monotone but for
-    # rounding, so the run from the end counts.
-    first = int(np.argmin(above)) if not above.all() else len(grid)
-    last = int(np.argmin(below[::-1])) if not below.all() else len(grid)
-    lower = float(grid[first - 1]) if first > 0 else 0.0
-    upper = float(grid[len(grid) - last]) if last > 0 else 1.0
-    return lower, max(lower, upper)
+def _refuted(values: _Floats, proof: float) -> float:
+    """The largest mean, to the precision of the search, that the values prove to be exceeded."""
+    low, high = 0.0, 1.0
+    for _ in range(_REFINEMENTS):
+        # Refuting "at most m" refutes all below m with it, so those refuted come first.
+        points = np.linspace(low, high, _POINTS + 2)
+        count = int((_final(values, points[1:-1]) >= proof).sum())
+        low, high = float(points[count]), float(points[count + 1])
+    return low

@@ -1,4 +1,11 @@
-"""Adds up the rounds of one check until its verdict is certain, and says what it is."""
+"""Adds up the rounds of one check until its verdict is certain, and says what it is.
+
+A check is judged in one of three ways. "exact": one image beyond its limit refutes the claim.
+"mean": a sequential test of the mean of value less limit. "paired": a sequential sign test, for
+limits that are measured on the same image. Its figure is the share of images whose value is above
+their own limit, its limit one half; an image on its limit counts half, which is to bet nothing on
+it: the claim is that more images are on the right side of their limit than on the wrong one.
+"""
 
 from collections import Counter
 from dataclasses import dataclass, field
@@ -9,12 +16,14 @@ import torch
 from torch import Tensor
 
 from pytest_xai.registry import Check
-from pytest_xai.sequential import decide_mean
+from pytest_xai.sequential import MeanDecision, decide_mean
 from pytest_xai.verdict import Finding, holds, tells, worst
 
 __all__ = ["Tally", "broken"]
 
 _NONE = torch.zeros(0, dtype=torch.float64)
+# Value and limit may come from sums in another order, in float32: as near as this they are equal.
+_EQUAL = 1e-6
 
 
 def broken(finding: Finding, check: Check) -> bool:
@@ -29,11 +38,12 @@ class Tally:
 
     Attributes:
         check: which check it is.
-        alpha: level of a check judged by a mean.
+        alpha: level of a check judged by a sequential test.
         images: indices of the images looked at.
         rounds: a finding for each round.
         stopped: why no further round was begun, where that was not by itself.
-        interval: where the figure's true mean lies, for a check judged by a mean.
+        decision: what a sequential test says of all values so far, with its e-values.
+        interval: where the figure's true mean lies, for a check judged by a sequential test.
         outcome: "passed", "failed" or "undecided".
     """
 
@@ -42,6 +52,7 @@ class Tally:
     images: list[int] = field(default_factory=list)
     rounds: list[Finding] = field(default_factory=list)
     stopped: str = ""
+    decision: MeanDecision | None = None
     interval: tuple[float, float] | None = None
     outcome: str = "undecided"
 
@@ -83,34 +94,52 @@ class Tally:
         """Which of them can tell, BoolTensor (n,)."""
         return tells(self.values, self.limits)
 
+    @property
+    def above(self) -> Tensor:
+        """Of the images that can tell: 1 above the limit, 0 below, 1/2 on it, float64 (m,)."""
+        values, limits = self.values[self.usable], self.limits[self.usable]
+        sides = (values > limits).double()
+        return torch.where(torch.isclose(values, limits, rtol=_EQUAL, atol=0.0), 0.5, sides)
+
     def _weigh(self) -> None:
-        """Test whether the mean of the values keeps the mean of the limits."""
-        least, most = self.rounds[-1].value_range
-        lowest, highest = self.rounds[-1].limit_range
-        excess = (self.values - self.limits)[self.usable].numpy().astype(np.float64)
-        spread = (least - highest, most - lowest)
-        decision = decide_mean(excess, spread=spread, alpha=self.alpha)
-        if len(excess):
-            middle = float(self.limits[self.usable].mean())
-            low, high = decision.interval
-            self.interval = (max(middle + low, least), min(middle + high, most))
+        """Test on which side of its limit the figure's true mean lies."""
+        if self.check.judged == "paired":
+            scores, spread, threshold, shift = self.above, (0.0, 1.0), 0.5, 0.0
+            least, most = spread
+        else:
+            scores, threshold = (self.values - self.limits)[self.usable], 0.0
+            least, most = self.rounds[-1].value_range
+            lowest, highest = self.rounds[-1].limit_range
+            spread = (least - highest, most - lowest)
+            shift = float(self.limits[self.usable].mean())
+        self.decision = decide_mean(
+            scores.numpy().astype(np.float64), spread=spread, threshold=threshold, alpha=self.alpha
+        )
+        if len(scores):
+            low, high = self.decision.interval
+            self.interval = (max(shift + low, least), min(shift + high, most))
         kept = 1 if self.check.direction == ">=" else -1
-        if decision.sign:
-            self.outcome = "passed" if decision.sign == kept else "failed"
+        if self.decision.sign and not self.decided:
+            self.outcome = "passed" if self.decision.sign == kept else "failed"
+
+    def _figure(self, place: int | None) -> tuple[float | None, float | None]:
+        """Figure and limit: of the worst image, of the mean, or of the share above their limits."""
+        if place is None:
+            return None, None
+        if self.check.judged == "exact":
+            return float(self.values[place]), float(self.limits[place])
+        if self.check.judged == "paired":
+            return float(self.above.mean()), 0.5
+        return float(self.values[self.usable].mean()), float(self.limits[self.usable].mean())
 
     def fields(self) -> dict[str, Any]:
         """The verdict's fields that follow from the rounds."""
         values, limits, usable = self.values, self.limits, self.usable
         count = int(usable.sum())
         place = worst(torch.where(usable, values, torch.nan), limits, self.check.direction)
-        if self.check.judged == "exact":
-            if self.outcome == "undecided" and count and not self.stopped:
-                self.outcome = "passed"
-            figure = None if place is None else float(values[place])
-            limit = None if place is None else float(limits[place])
-        else:
-            figure = float(values[usable].mean()) if count else None
-            limit = float(limits[usable].mean()) if count else None
+        if self.check.judged == "exact" and self.outcome == "undecided":
+            self.outcome = "passed" if count and not self.stopped else "undecided"
+        figure, limit = self._figure(place)
         failed = self.outcome == "failed"
         return {
             "outcome": self.outcome,
@@ -146,15 +175,25 @@ class Tally:
         return " ".join(sentences)
 
     def _means(self) -> list[str]:
-        """For means, the means of the facts: the numbers that the limit came from."""
+        """What a figure over all images came from: how many are above, and means."""
         if self.check.judged == "exact" or not self.usable.any():
             return []
-        facts = [
+        sentences, facts = [], self._facts()
+        if self.check.judged == "paired":
+            above = self.above
+            more, equal = int((above == 1).sum()), int((above == 0.5).sum())
+            sentences.append(
+                f"The figure is the share of images above their own limit: {more} of {len(above)}"
+                f"{f', {equal} on it' if equal else ''}."
+            )
+            own = {"value": self.values, "limit": self.limits}
+            facts = {name: own[name].where(self.usable, torch.nan) for name in own} | facts
+        means = [
             f"{name} {float(values[~torch.isnan(values)].mean()):.3g}"
-            for name, values in self._facts().items()
+            for name, values in facts.items()
             if not torch.isnan(values).all()
         ]
-        return [f"Means: {', '.join(facts)}."] if facts else []
+        return [*sentences, *([f"Means: {', '.join(means)}."] if means else [])]
 
     def _facts(self) -> dict[str, Tensor]:
         def of(finding: Finding, name: str) -> Tensor:

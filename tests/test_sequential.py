@@ -1,4 +1,4 @@
-"""Decisions about a mean, against simulation and a slow second writing."""
+"""Decisions about a mean, against simulation and the capital that they stand for."""
 
 import math
 
@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pytest_xai import sequential
+from pytest_xai.betting import log_capital
 from pytest_xai.errors import InvalidArgument
-from pytest_xai.sequential import MeanDecision, decide_mean
+from pytest_xai.sequential import MeanDecision, barrier, decide_mean
 
 UNIT = (0.0, 1.0)
 ROUNDS = (32, 64, 128, 256)
@@ -30,12 +30,6 @@ def draw(name, runs, count, *, seed=0):
     return values.astype(np.float64), mean
 
 
-@pytest.fixture
-def coarse(monkeypatch):
-    """The grid serves the interval alone, and most of the time: without it a decision is fast."""
-    monkeypatch.setattr(sequential, "_GRID", 2)
-
-
 def first_decision(values, threshold, *, alpha=ALPHA, spread=UNIT):
     """Look after every round, and stop at the first decision; its sign and when it was."""
     for count in ROUNDS:
@@ -54,13 +48,17 @@ def at_most(rate):
 
 
 @every_null
-@pytest.mark.usefixtures("coarse")
 def test_peeking_after_every_round_is_wrong_as_rarely_as_alpha_says(name):
+    """The mean is at the threshold: it is neither above nor below."""
     values, mean = draw(name, RUNS, ROUNDS[-1])
-    signs = [first_decision(run, mean)[0] for run in values]
-    # The mean is at the threshold: it is neither above nor below.
-    assert signs.count(1) <= at_most(ALPHA / 2)
-    assert signs.count(-1) <= at_most(ALPHA / 2)
+    looks = np.array(ROUNDS) - 1
+    above = log_capital(values, mean)[:, looks].max(1) >= barrier(ALPHA)
+    below = log_capital(1 - values, 1 - mean)[:, looks].max(1) >= barrier(ALPHA)
+    assert above.sum() <= at_most(ALPHA / 2)
+    assert below.sum() <= at_most(ALPHA / 2)
+    # And that is what is decided.
+    signs = [first_decision(run, mean)[0] for run in values[:10]]
+    assert signs == (above.astype(int) - below)[:10].tolist()
 
 
 def test_the_simulation_finds_a_test_that_may_not_be_peeked_at():
@@ -74,17 +72,13 @@ def test_the_simulation_finds_a_test_that_may_not_be_peeked_at():
 
 
 @every_null
-def test_the_interval_holds_the_mean_at_all_rounds(name):
-    runs = 100
-    values, mean = draw(name, runs, 128, seed=1)
-    missed = 0
-    for run in values:
-        intervals = [
-            decide_mean(run[:n], spread=UNIT, threshold=0.5, alpha=0.05).interval for n in (32, 128)
-        ]
-        missed += not all(low <= mean <= high for low, high in intervals)
-    # 0.05 of 100 and four standard deviations.
-    assert missed <= 5 + 4 * math.sqrt(100 * 0.05 * 0.95)
+def test_the_interval_holds_the_mean(name):
+    runs = 40
+    values, mean = draw(name, runs, 64, seed=1)
+    intervals = [decide_mean(run, spread=UNIT, threshold=0.5, alpha=0.2).interval for run in values]
+    missed = runs - sum(low <= mean <= high for low, high in intervals)
+    # 0.2 of 40 and four standard deviations.
+    assert missed <= 8 + 4 * math.sqrt(40 * 0.2 * 0.8)
 
 
 def test_the_interval_misses_a_mean_that_is_not_the_values_own():
@@ -96,13 +90,12 @@ def test_the_interval_misses_a_mean_that_is_not_the_values_own():
 # -------------------------------------------------------------------------------------------- power
 
 
-@pytest.mark.usefixtures("coarse")
 @pytest.mark.parametrize("sign", [1, -1])
 def test_what_is_plain_is_decided_within_two_rounds(sign):
     rng = np.random.default_rng(5)
-    values = (rng.random((200, ROUNDS[-1])) < (0.9 if sign > 0 else 0.1)).astype(np.float64)
+    values = (rng.random((30, ROUNDS[-1])) < (0.9 if sign > 0 else 0.1)).astype(np.float64)
     found = [first_decision(run, 0.5, alpha=0.001) for run in values]
-    assert [s for s, _ in found] == [sign] * 200
+    assert [s for s, _ in found] == [sign] * 30
     assert max(count for _, count in found) <= 64
 
 
@@ -127,102 +120,100 @@ def test_nothing_is_known_of_no_values(spread):
     assert decide_mean(np.array([]), spread=spread, alpha=0.05) == MeanDecision(0, spread)
 
 
-def test_values_that_prove_both_sides_decide_nothing():
-    values = np.repeat([1.0, 0.0], [100, 1000])
-    decision = decide_mean(values, spread=UNIT, threshold=0.5, alpha=0.001)
-    assert decision.sign == 0
-    low, high = decision.interval
-    assert low == high
+@pytest.mark.parametrize("kept, count, decided", [(22, 22, True), (21, 21, False), (31, 32, True)])
+def test_a_sign_test_takes_some_twenty_images(kept, count, decided):
+    """As each of 50 verdicts of a run at 0.0005 has it."""
+    values = np.repeat([1.0, 0.0], [kept, count - kept])
+    assert decide_mean(values, spread=UNIT, threshold=0.5, alpha=1e-5).sign == decided
 
 
-def test_what_was_proven_stays_proven():
-    proof = np.concatenate([np.ones(40), np.full(40, 0.45)])
-    assert decide_mean(proof[:40], spread=UNIT, threshold=0.5, alpha=0.001).sign == 1
-    assert decide_mean(proof, spread=UNIT, threshold=0.5, alpha=0.001).sign == 1
+def test_images_on_their_limit_are_no_evidence():
+    values = np.repeat([1.0, 0.5, 0.0], [20, 500, 3])
+    with_ties = decide_mean(values, spread=UNIT, threshold=0.5, alpha=0.02)
+    without = decide_mean(values[values != 0.5], spread=UNIT, threshold=0.5, alpha=0.02)
+    assert with_ties.sign == without.sign == 1
+    assert with_ties.log_e_values == pytest.approx(without.log_e_values)
 
 
-# ---------------------------------------------------------------------------- a slow second writing
+# ------------------------------------------------------------------------ what always goes together
 
-
-def bets_win(values, mean, alpha):
-    """Whether a gambler who bets that the mean exceeds ``mean`` ever has 2/alpha times his stake.
-
-    Waudby-Smith & Ramdas 2024, equation 26 with the truncation 3/4, on values from 0 to 1.
-    """
-    capital, total, squares = 1.0, 0.5, 0.25
-    for seen, value in enumerate(values):
-        average, variance = total / (seen + 1), squares / (seen + 1)
-        bet = (average - mean) / (variance + (average - mean) ** 2)
-        capital *= 1 + min(max(bet, 0.0), 0.75 / mean) * (value - mean)
-        if capital >= 2 / alpha:
-            return True
-        total += value
-        squares += (value - total / (seen + 2)) ** 2
-    return False
-
-
-def slow_sign(values, threshold, alpha):
-    above = bets_win(values, threshold, alpha)
-    below = bets_win([1 - value for value in values], 1 - threshold, alpha)
-    return int(above) - int(below)
-
-
-def slow_interval(values, alpha):
-    means = [step / 400 for step in range(1, 400)]
-    lower = max([m for m in means if bets_win(values, m, alpha)], default=0.0)
-    mirrored = [1 - value for value in values]
-    upper = min([m for m in means if bets_win(mirrored, 1 - m, alpha)], default=1.0)
-    return lower, max(lower, upper)
-
-
-@settings(derandomize=True, deadline=None, max_examples=60)
-@given(
-    st.integers(0, 10**6),
-    st.integers(0, 80),
-    st.sampled_from([0.1, 0.3, 0.5, 0.8]),
-    st.sampled_from([0.3, 0.05, 0.001]),
+decisions = given(
+    st.lists(st.sampled_from([0.0, 0.25, 0.5, 0.9, 1.0]), min_size=1, max_size=60),
+    st.floats(0.05, 0.95),
+    st.sampled_from([0.5, 0.05, 0.001]),
 )
-def test_the_sign_is_that_of_the_slow_writing(seed, count, mean, alpha):
-    rng = np.random.default_rng(seed)
-    values = rng.beta(4 * mean, 4 * (1 - mean), count)
-    threshold = rng.uniform(0.2, 0.8)
-    sign = decide_mean(values, spread=UNIT, threshold=threshold, alpha=alpha).sign
-    assert sign == slow_sign(values, threshold, alpha)
+lean = settings(derandomize=True, deadline=None, max_examples=25)
 
 
-def test_the_slow_writing_is_asked_about_all_signs():
-    rng = np.random.default_rng(0)
-    values = [rng.beta(2, 2, 60) for _ in range(30)]
-    signs = [slow_sign(v, t, 0.05) for v in values for t in (0.3, 0.5, 0.7)]
-    assert {signs.count(sign) > 9 for sign in (-1, 0, 1)} == {True}
-    fast = [
-        decide_mean(v, spread=UNIT, threshold=t, alpha=0.05).sign
-        for v in values
-        for t in (0.3, 0.5, 0.7)
-    ]
-    assert fast == signs
+@lean
+@decisions
+def test_the_values_own_mean_is_in_the_interval_and_on_the_decided_side(values, threshold, alpha):
+    decision = decide_mean(np.array(values), spread=UNIT, threshold=threshold, alpha=alpha)
+    low, high = decision.interval
+    mean = np.mean(values)
+    assert 0 <= low <= mean + 1e-12
+    assert mean - 1e-12 <= high <= 1
+    assert decision.sign * (mean - threshold) >= 0
+    # Undecided is that the threshold is not refuted.
+    if decision.sign:
+        assert low >= threshold if decision.sign > 0 else high <= threshold
+    else:
+        assert low <= threshold <= high
 
 
-@pytest.mark.parametrize("seed, count", [(0, 1), (1, 20), (2, 60), (3, 150)])
+@lean
+@decisions
+def test_a_decision_is_that_an_e_value_reaches_the_barrier(values, threshold, alpha):
+    decision = decide_mean(np.array(values), spread=UNIT, threshold=threshold, alpha=alpha)
+    above, below = decision.log_e_values
+    assert decision.sign == (above >= barrier(alpha)) - (below >= barrier(alpha))
+    assert barrier(alpha) == pytest.approx(math.log(2 / alpha))
+
+
+@lean
+@decisions
+def test_more_certainty_takes_a_wider_interval(values, threshold, alpha):
+    wanted = {"spread": UNIT, "threshold": threshold}
+    less = decide_mean(np.array(values), alpha=alpha, **wanted)
+    more = decide_mean(np.array(values), alpha=alpha / 10, **wanted)
+    assert more.interval[0] <= less.interval[0]
+    assert less.interval[1] <= more.interval[1]
+    assert abs(more.sign) <= abs(less.sign)
+
+
+@lean
+@decisions
+def test_larger_values_move_the_interval_up(values, threshold, alpha):
+    wanted = {"spread": UNIT, "threshold": threshold, "alpha": alpha}
+    here = decide_mean(np.array(values), **wanted)
+    there = decide_mean(np.sqrt(values), **wanted)
+    # To the precision of the search.
+    assert there.interval[0] >= here.interval[0] - 1e-5
+    assert there.interval[1] >= here.interval[1] - 1e-5
+    assert there.sign >= here.sign
+
+
 @pytest.mark.parametrize("alpha", [0.5, 0.05])
-def test_the_interval_is_that_of_the_slow_writing(seed, count, alpha):
+@pytest.mark.parametrize("seed, count", [(0, 1), (1, 20), (2, 60), (3, 150)])
+def test_the_interval_is_of_the_means_that_neither_side_refutes(seed, count, alpha):
     values = np.random.default_rng(seed).beta(2, 3, count)
-    interval = decide_mean(values, spread=UNIT, threshold=1e-9, alpha=alpha).interval
-    assert interval == pytest.approx(slow_interval(values, alpha), abs=1e-12)
+    low, high = decide_mean(values, spread=UNIT, threshold=1e-9, alpha=alpha).interval
 
+    def refuted(mean):
+        sides = log_capital(values[None], mean), log_capital(1 - values[None], 1 - mean)
+        return max(side[0, -1] for side in sides) >= math.log(2 / alpha)
 
-def test_the_log_capital_is_that_of_the_slow_writing_to_rounding():
-    values = np.random.default_rng(4).random(50)
-    # The largest level that is still refuted is the peak of the capital.
-    peak = math.exp(sequential._peak_log_capital(values, np.array([0.4]))[0])
-    assert bets_win(values, 0.4, 2 / (peak * (1 - 1e-9)))
-    assert not bets_win(values, 0.4, 2 / (peak * (1 + 1e-9)))
+    assert low == 0 or refuted(low)
+    assert high == 1 or refuted(high)
+    # The search ends at most 1 of 65 ** 3 beyond the last mean that is not refuted.
+    assert not refuted(low + 1e-5)
+    assert not refuted(high - 1e-5)
 
 
 # ------------------------------------------------------------------------------------- other ranges
 
 
-@settings(derandomize=True, deadline=None, max_examples=40)
+@settings(derandomize=True, deadline=None, max_examples=20)
 @given(
     st.integers(0, 10**6),
     st.sampled_from([(-1.0, 1.0), (-2.0, 0.5), (3.0, 7.0), (-0.001, 0.002)]),
@@ -243,7 +234,7 @@ def test_a_range_is_a_matter_of_scale(seed, spread):
     assert moved.interval == pytest.approx(expected, abs=1e-9)
 
 
-@settings(derandomize=True, deadline=None, max_examples=40)
+@settings(derandomize=True, deadline=None, max_examples=20)
 @given(st.integers(0, 10**6), st.floats(0.1, 0.9))
 def test_above_and_below_are_mirror_images(seed, threshold):
     values = np.random.default_rng(seed).beta(3, 2, 60)
@@ -260,19 +251,22 @@ def test_the_threshold_is_zero_unless_said():
     assert decide_mean(-values, spread=(-1.0, 1.0), alpha=0.001).sign == -1
 
 
-@pytest.mark.parametrize("threshold, value", [(0.4301, 0.45), (0.6799, 0.66)])
-def test_the_interval_of_a_decision_ends_at_the_threshold(threshold, value, monkeypatch):
-    # Stop at the very sample that decides: there the grid alone ends short of the threshold.
-    values = np.full(400, value)
-    with monkeypatch.context() as patch:
-        patch.setattr(sequential, "_GRID", 2)
-        decided = next(
-            n
-            for n in range(1, 400)
-            if decide_mean(values[:n], spread=UNIT, threshold=threshold, alpha=0.05).sign
+@pytest.mark.parametrize("value", [0.8, 0.2])
+def test_the_interval_of_a_decision_ends_at_the_threshold_at_the_latest(value):
+    """Where the search stops short of it: the very values that just decide."""
+    threshold = 0.430100001
+    alpha = 2 / math.exp(
+        max(
+            decide_mean(
+                np.full(30, value), spread=UNIT, threshold=threshold, alpha=0.5
+            ).log_e_values
         )
-    interval = decide_mean(values[:decided], spread=UNIT, threshold=threshold, alpha=0.05).interval
-    assert interval[0 if value > threshold else 1] == threshold
+    )
+    decision = decide_mean(
+        np.full(30, value), spread=UNIT, threshold=threshold, alpha=alpha * (1 + 1e-12)
+    )
+    assert decision.sign == (1 if value > threshold else -1)
+    assert decision.interval[0 if value > threshold else 1] == threshold
 
 
 # ------------------------------------------------------------------------------------------ refused

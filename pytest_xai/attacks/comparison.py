@@ -51,7 +51,8 @@ def dice_under_attack(
     undefined = usable & (value + under_noise + null).isnan()
     return Finding(
         values=torch.where(usable, value, torch.nan),
-        limits=halfway(under_noise, null),
+        # Where noise already leaves less than unrelated maps share, no more than it is asked for.
+        limits=torch.minimum(halfway(under_noise, null), under_noise),
         facts={
             "Dice for the original target": _only(usable, value),
             "Dice for the new prediction": _only(usable, dice(before, new)),

@@ -11,14 +11,14 @@ from pytest_xai.verdict import Finding
 @check(
     family="adversarial",
     question="Does the map keep its most important pixels under DeepFool?",
-    claim="After the attack the map is nearer to what noise of the same size leaves of it than "
-    "to the map of another image.",
+    claim="For most images the map after the attack is nearer to what noise of the same size "
+    "leaves of it than to the map of another image.",
     source="galli2021",
     scope="quality",
     direction=">=",
-    judged="mean",
+    judged="paired",
     limit_source="Halfway between the Dice after random noise of the same size and the Dice of "
-    "the maps of two images (the nulls).",
+    "the maps of two images (the nulls); the former where it is the smaller.",
     cost=Cost(forward=14, backward=10, explainer_calls=4),
 )
 def deepfool_dice(bench: Bench, explainer: NamedExplainer) -> Finding:

@@ -21,10 +21,11 @@ _LENGTH = 1 / 255
 @check(
     family="robustness",
     question="Does the map change little when the input changes very little?",
-    claim="No step of a path as short as 8-bit rounding takes the map halfway to another image's.",
+    claim="For most images no step of a path as short as 8-bit rounding takes the map halfway to "
+    "another image's.",
     source="montavon2018",
     scope="quality",
-    judged="mean",
+    judged="paired",
     limit_source="Halfway between no change and the change to the map of another image within a "
     "step of the same size (the null).",
     cost=Cost(explainer_calls=_STEPS + 1),
@@ -32,9 +33,9 @@ _LENGTH = 1 / 255
 def continuity(bench: Bench, explainer: NamedExplainer) -> Finding:
     """Value per image: the largest change of the map over one step of a short straight path.
 
-    Changes are the share of a map's mass that lies elsewhere, from 0 to 1, so that figure and null
-    have a range; Montavon's own figure, the largest |R(x) - R(x')|_1 / |x - x'|_2, and the same
-    for the null, are among the facts.
+    Changes are the share of a map's mass that lies elsewhere, from 0 to 1, as that to the
+    map of another image, the null; Montavon's own figure, the largest |R(x) - R(x')|_1 /
+    |x - x'|_2, and the same for the null, are among the facts.
     """
     low, high = bench.bounds
     length = _LENGTH * (high - low) * math.sqrt(bench.subject.inputs[0].numel())
@@ -57,7 +58,6 @@ def continuity(bench: Bench, explainer: NamedExplainer) -> Finding:
     return Finding(
         values=largest,
         limits=halfway(0.0, null),
-        limit_range=(0.0, 0.5),
         facts={
             "largest change": largest,
             "change to another image's map": null,

@@ -167,7 +167,8 @@ def test_what_it_comes_to(recorder, finding, dice_by_hand, following, digits):
     null = dice_by_hand(before, before[following(bench.targets)]).double()
     under_noise = dice_by_hand(before, noisy).double()
     assert torch.allclose(found.values[counted], dice_by_hand(before, after).double()[counted])
-    assert torch.allclose(found.limits[counted], ((under_noise + null) / 2)[counted])
+    limits = torch.minimum(under_noise, (under_noise + null) / 2)
+    assert torch.allclose(found.limits[counted], limits[counted])
     for name, maps in {"original target": after, "new prediction": new}.items():
         expected = dice_by_hand(before, maps).double()[counted]
         assert torch.allclose(found.facts[f"Dice for the {name}"][counted], expected)
