@@ -177,10 +177,7 @@ class Bench:
         """The explained output at the baseline, (n,)."""
         if len(self.subject.baseline) > 1:
             return self.share("baseline scores", lambda chunk: chunk.scores(chunk.baseline))
-        key = ("baseline logits",)
-        if key not in self._shared.artefacts:
-            self._shared.artefacts[key] = self.logits(self.subject.baseline)
-        logits: Tensor = self._shared.artefacts[key]
+        logits = self._once(("baseline logits",), lambda: self.logits(self.subject.baseline))
         return logits[0, self.targets]
 
     def gradients(self, inputs: Tensor, targets: Tensor) -> Tensor:
@@ -365,10 +362,20 @@ class Bench:
         parts = []
         for chunk in self.chunks():
             place = ("chunk", key, chunk._start, len(chunk))
-            if place not in self._shared.artefacts:
-                self._shared.artefacts[place] = make(chunk)
-            parts.append(self._shared.artefacts[place])
+            parts.append(self._once(place, lambda chunk=chunk: make(chunk)))  # type: ignore[misc]
         return torch.cat(parts)
+
+    def _once(self, place: Hashable, make: Callable[[], Tensor]) -> Tensor:
+        """What several checks need is made for the first of them; each of them owes it."""
+        artefacts, ledger = self._shared.artefacts, self.counter.ledger
+        key = (self._is_twin, place)
+        if place in artefacts:
+            ledger.use(key)
+        else:
+            with ledger.making(key):
+                artefacts[place] = make()
+        made: Tensor = artefacts[place]
+        return made
 
     def batched(self, function: Callable[..., Tensor], *tensors: Tensor) -> Tensor:
         """Apply a function of (n, ...) tensors in batches; halves them when memory runs out.

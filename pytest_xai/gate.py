@@ -110,6 +110,7 @@ class Gate:
             _require_device(self._options.device)
         self._facts = Facts(
             ids=[case.id for case in cases],
+            shares=[case.assignment.budget for case in cases if case.assignment.budget is not None],
             measured=[case.id for case in cases if not case.assignment.asserted],
             checks={c.name: (c.family, c.direction, c.claim) for c in checks.all()},
             subjects=len(registry.subjects),
@@ -204,6 +205,7 @@ class Gate:
             "seed": options.seed,
             "alpha": options.alpha,
             "budget": options.budget,
+            **self._accounts(),
             "undecided": options.undecided,
             "device": options.device,
             "demo": options.demo or options.gallery,
@@ -231,7 +233,14 @@ class Gate:
         rows = self._rows()
         if rows:
             claims = self._facts.claims if self._facts else {}
-            run = terminal.Run(seed=self._options.seed, alpha=self._options.alpha, claims=claims)
+            options = self._options
+            run = terminal.Run(
+                seed=options.seed,
+                alpha=options.alpha,
+                budget=options.budget,
+                spent=self._results.spent(self._facts),
+                claims=claims,
+            )
             text = terminal.summary(rows, run, look)
         elif self._facts and not self._facts.ids:
             counts = self._facts.subjects, self._facts.explainers
@@ -240,6 +249,15 @@ class Gate:
             return
         terminalreporter.section("xai")
         terminalreporter.write(text)
+
+    def _accounts(self) -> dict[str, object]:
+        """What was spent of the budget, what is left, and what each planned case was given."""
+        budget, spent = self._options.budget, self._results.spent(self._facts)
+        if budget is None:
+            return {"spent": spent, "left": None, "shares": None}
+        facts = self._facts
+        shares = dict(zip(facts.ids, facts.shares, strict=True)) if facts else {}
+        return {"spent": spent, "left": budget - spent, "shares": shares}
 
     def _rows(self) -> list[Row]:
         return self._results.in_order(self._facts, self._options)

@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 
+from pytest_xai.accounts import Account
 from pytest_xai.bench import ROUND, Bench
 from pytest_xai.errors import GuestError, InvalidArgument, NotApplicable, XaiError
 from pytest_xai.protocol import NamedExplainer
@@ -15,7 +16,7 @@ from pytest_xai.registry import Check
 from pytest_xai.tally import Tally, broken
 from pytest_xai.verdict import Finding, Verdict, tells
 
-__all__ = ["Assignment", "judge"]
+__all__ = ["Assignment", "as_expected", "judge"]
 
 Progress = Callable[[int, int, int], None]
 
@@ -28,10 +29,11 @@ class Assignment:
         check: what to run.
         asserted: its failure fails the run.
         alpha: level of a check judged by a mean.
-        budget: model evaluations it may spend; None: no limit.
+        budget: model evaluations it may owe, for its own and for what it shares; None: no limit.
         expected: reason why it is expected to fail; None: it is not.
         reproduce: a command or call that repeats it.
         progress: called with (images done, images there are, evaluations spent).
+        to_the_end: go on when the verdict is certain, for a comparison with a test of fixed size.
     """
 
     check: Check
@@ -41,6 +43,7 @@ class Assignment:
     expected: str | None = None
     reproduce: str = ""
     progress: Progress | None = None
+    to_the_end: bool = False
 
 
 def judge(bench: Bench, explainer: NamedExplainer, assignment: Assignment) -> Verdict:
@@ -49,6 +52,7 @@ def judge(bench: Bench, explainer: NamedExplainer, assignment: Assignment) -> Ve
     Never raises for what the guests do: the verdict says it.
     """
     started, before = time.perf_counter(), bench.counter.spent
+    bench.counter.ledger.account = Account(assignment.budget)
     try:
         fields = _outcome(bench, explainer, assignment)
     except NotApplicable as reason:
@@ -63,8 +67,10 @@ def judge(bench: Bench, explainer: NamedExplainer, assignment: Assignment) -> Ve
             "reason": f"the check raised {type(error).__name__}: {error}",
             "traceback": traceback.format_exc(),
         }
+    finally:
+        bench.counter.ledger.account = Account()
     check = assignment.check
-    return Verdict(
+    verdict = Verdict(
         subject=bench.subject.name,
         explainer=explainer.name,
         check=check.name,
@@ -75,31 +81,49 @@ def judge(bench: Bench, explainer: NamedExplainer, assignment: Assignment) -> Ve
         seconds=time.perf_counter() - started,
         seed=bench.seed,
         reproduce=assignment.reproduce,
-        **_as_expected(fields, assignment.expected),
+        **fields,
     )
+    return verdict if assignment.expected is None else as_expected(verdict, assignment.expected)
 
 
 def _outcome(bench: Bench, explainer: NamedExplainer, assignment: Assignment) -> dict[str, Any]:
     tally = Tally(check=assignment.check, alpha=assignment.alpha)
-    before = bench.counter.spent
+    before, account = bench.counter.spent, bench.counter.ledger.account
     limit = min(len(bench), assignment.check.max_images or len(bench))
     for start, stop in _rounds(limit):
-        spent = (bench.counter.spent - before).model
+        owed = account.owed
         # Of the first round only the least that it can cost is known.
-        per_image = spent / start if start else assignment.check.cost.least
-        if assignment.budget is not None and spent + per_image * (stop - start) > assignment.budget:
+        per_image = owed / start if start else assignment.check.cost.least
+        finding: Finding | None = None
+        view = bench.view(start, stop)
+        if account.limit is None or owed + per_image * (stop - start) <= account.limit:
+            finding = _affordable(view, explainer, assignment.check, account)
+        if finding is None:
             tally.stopped = (
-                f"The budget of {assignment.budget} evaluations does not hold another round "
-                f"({spent} spent on {start} images)."
+                f"The budget of {account.limit} evaluations does not hold another round "
+                f"({owed} spent on {start} images)."
             )
             break
-        view = bench.view(start, stop)
-        tally.add(view.images, _round(view, explainer, assignment.check))
+        tally.add(view.images, finding)
         if assignment.progress is not None:
             assignment.progress(stop, limit, (bench.counter.spent - before).model)
-        if tally.decided:
+        if tally.decided and not assignment.to_the_end:
             break
     return tally.fields()
+
+
+def _affordable(
+    view: Bench, explainer: NamedExplainer, check: Check, account: Account
+) -> Finding | None:
+    """The finding on one round; None where the budget ended within it: it is no finding then."""
+    try:
+        finding = _round(view, explainer, check)
+    except Exception:
+        # A guest may have caught the refusal and raised something of its own.
+        if account.refused:
+            return None
+        raise
+    return None if account.refused else finding
 
 
 def _rounds(images: int) -> Iterator[tuple[int, int]]:
@@ -147,12 +171,17 @@ def _noted(finding: Finding, note: str) -> Finding:
     return replace(finding, notes=(*finding.notes, note))
 
 
-def _as_expected(fields: dict[str, Any], expected: str | None) -> dict[str, Any]:
-    """Turn a failure that was announced into xfailed, and a pass in its place into xpassed."""
-    if expected is None or fields["outcome"] not in {"failed", "passed"}:
-        return fields
-    if fields["outcome"] == "failed":
-        reason = f"Expected to fail: {expected}. {fields['reason']}".strip()
-        return {**fields, "outcome": "xfailed", "reason": reason}
-    reason = f"Expected to fail ({expected}) but passed: remove the expected failure."
-    return {**fields, "outcome": "xpassed", "reason": f"{reason} {fields['reason']}".strip()}
+def as_expected(verdict: Verdict, reason: str) -> Verdict:
+    """Turn a failure that was announced into xfailed, and a pass in its place into xpassed.
+
+    Args:
+        verdict: of a check that was expected to fail.
+        reason: why it was.
+    """
+    if verdict.outcome == "failed":
+        text = f"Expected to fail: {reason}. {verdict.reason}".strip()
+        return replace(verdict, outcome="xfailed", reason=text)
+    if verdict.outcome == "passed":
+        text = f"Expected to fail ({reason}) but passed: remove the expected failure."
+        return replace(verdict, outcome="xpassed", reason=f"{text} {verdict.reason}".strip())
+    return verdict

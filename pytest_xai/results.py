@@ -18,6 +18,7 @@ class Facts:
 
     Attributes:
         ids: of all planned cases, in order.
+        shares: model evaluations that each of them may owe, in the same order; empty: no bound.
         measured: ids of those that are not asserted.
         checks: family, direction and claim by name, in the order of the registry.
         subjects: how many are registered.
@@ -26,6 +27,7 @@ class Facts:
     """
 
     ids: list[str]
+    shares: list[int]
     measured: list[str]
     checks: dict[str, tuple[str, str, str]]
     subjects: int
@@ -61,6 +63,14 @@ class Results:
             self.rows[report.nodeid] = rows
         elif report.nodeid.startswith("xai::") and not report.passed:
             self.silent[report.nodeid] = (report.outcome, _why(report))
+
+    def spent(self, facts: Facts | None) -> int:
+        """Model evaluations of planned cases: what the budget of a run is about."""
+        return sum(
+            row["evaluations"]["forward"] + row["evaluations"]["backward"]
+            for node_id in (facts.ids if facts else ())
+            for row in self.rows.get(node_id, ())
+        )
 
     def in_order(self, facts: Facts | None, options: Options) -> list[Row]:
         """All rows: the plan's in its order, then those of hand-written tests by their ids.

@@ -1,5 +1,6 @@
 """Every way from findings to a verdict, driven by checks that are made by hand."""
 
+import contextlib
 import json
 import math
 
@@ -9,7 +10,7 @@ import torch
 from torch import nn
 
 from pytest_xai.bench import Bench
-from pytest_xai.errors import GuestError, InvalidArgument, NotApplicable
+from pytest_xai.errors import GuestError, InvalidArgument, NotApplicable, XaiError
 from pytest_xai.judge import Assignment, judge
 from pytest_xai.protocol import NamedExplainer, Traits, normalise
 from pytest_xai.registry import Check, Cost
@@ -608,15 +609,15 @@ def costly(bench, explainer):
         (640, 64),
         (639, 32),
         (320, 32),
-        (32, 32),
+        (319, 0),
         (31, 0),
         (0, 0),
     ],
 )
 def test_no_round_begins_that_the_budget_does_not_hold(budget, images, bench_of):
-    rounds = Rounds(costly)
-    verdict = verdict_of(bench_of(), rounds, {"budget": budget})
-    assert sum(rounds.sizes) == verdict.images == images
+    verdict = verdict_of(bench_of(), costly, {"budget": budget})
+    assert verdict.images == images
+    assert budget is None or verdict.evaluations.model <= budget
     if images == IMAGES:
         assert (verdict.outcome, verdict.reason) == ("passed", "")
     else:
@@ -627,16 +628,90 @@ def test_no_round_begins_that_the_budget_does_not_hold(budget, images, bench_of)
         )
 
 
-@pytest.mark.parametrize("cost, images", [(Cost(), 32), (Cost(forward=1), 0)])
-def test_of_the_first_round_the_declared_cost_is_known(cost, images, bench_of):
-    verdict = verdict_of(bench_of(), Rounds(costly), {"budget": 40}, cost=cost)
-    assert verdict.images == images
+@pytest.mark.parametrize("cost, spent", [(Cost(), 32), (Cost(forward=1), 0)])
+def test_of_the_first_round_the_declared_cost_is_known(cost, spent, bench_of):
+    verdict = verdict_of(bench_of(), costly, {"budget": 40}, cost=cost)
+    assert (verdict.evaluations.model, verdict.images) == (spent, 0)
+
+
+def test_no_evaluation_of_any_kind_exceeds_the_budget(bench_of):
+    """Whatever it is that costs more than was declared, forward or backward, on a copy or not."""
+
+    def twofold(bench, explainer):
+        twin = bench.copied_model()
+        for model in (bench.subject.model, twin, twin):
+            inputs = bench.inputs.requires_grad_()
+            torch.autograd.grad(model(inputs).sum(), inputs)
+        return Finding(values=torch.zeros(len(bench)))
+
+    for budget in (32, 33, 64, 100, 191):
+        verdict = verdict_of(bench_of(32), twofold, {"budget": budget})
+        assert (verdict.outcome, verdict.images) == ("undecided", 0)
+        assert verdict.evaluations.model == 32 * (budget // 32)
+    assert verdict_of(bench_of(32), twofold, {"budget": 192}).outcome == "passed"
+
+
+def test_a_guest_that_catches_the_refusal_gets_no_verdict_by_it(bench_of):
+    def stubborn(bench, explainer):
+        for _ in range(3):
+            with contextlib.suppress(Exception):
+                bench.logits(bench.inputs)
+        return Finding(values=torch.ones(len(bench)), cause="Whatever.")
+
+    def disguised(bench, explainer):
+        try:
+            costly(bench, explainer)
+        except XaiError:
+            raise GuestError("something else", traceback="") from None
+
+    for function in (stubborn, disguised):
+        verdict = verdict_of(bench_of(32), function, {"budget": 64})
+        assert (verdict.outcome, verdict.evaluations.model) == ("undecided", 64)
+        assert verdict.reason.startswith("The budget of 64 evaluations does not hold another round")
+
+
+def test_after_a_refusal_the_bench_has_no_bound(bench_of):
+    bench = bench_of(32)
+    verdict_of(bench, costly, {"budget": 40})
+    assert verdict_of(bench, costly, {"budget": None}).outcome == "passed"
+    assert bench.logits(bench.inputs).shape[0] == 32
+
+
+def sharing(bench, explainer):
+    """Two pieces, one of which holds the other: 32 and 32 + 64 evaluations, and 32 of its own."""
+    inner = lambda chunk: chunk.share("inner", lambda part: part.logits(part.inputs))  # noqa: E731
+
+    def outer(chunk):
+        chunk.logits(chunk.inputs)
+        return inner(chunk) + chunk.logits(chunk.inputs)
+
+    bench.logits(bench.inputs)
+    inner(bench)
+    bench.share("outer", outer)
+    return Finding(values=torch.zeros(len(bench)))
+
+
+@pytest.mark.parametrize("budget, outcome", [(127, "undecided"), (128, "passed")])
+@pytest.mark.parametrize("first", ["nothing", "inner", "all", "twin"])
+def test_what_is_shared_is_owed_by_all_who_use_it_whoever_was_first(
+    budget, outcome, first, bench_of
+):
+    """A verdict depends on its budget, and never on what its neighbours made before it."""
+    bench = bench_of(32)
+    if first == "inner":
+        bench.share("inner", lambda part: part.logits(part.inputs))
+    elif first != "nothing":
+        sharing(bench.double() if first == "twin" else bench, EXPLAINER)
+    verdict = verdict_of(bench, sharing, {"budget": budget})
+    assert verdict.outcome == outcome
+    spent = {"nothing": 128, "twin": 128, "inner": 96, "all": 32}[first]
+    assert verdict.evaluations.model <= min(spent, budget)
 
 
 def test_what_was_spent_before_does_not_count(bench_of):
     bench = bench_of(32)
     costly(bench, EXPLAINER)
-    assert verdict_of(bench, costly, {"budget": 32}).outcome == "passed"
+    assert verdict_of(bench, costly, {"budget": 320}).outcome == "passed"
 
 
 def test_a_violation_counts_though_the_budget_ends(bench_of):

@@ -2,7 +2,17 @@
 
 from typing import Any, Protocol, TypedDict
 
-__all__ = ["OUTCOMES", "HasRow", "Row", "as_row", "case_id", "fails_run", "finite", "plain"]
+__all__ = [
+    "OUTCOMES",
+    "HasRow",
+    "Row",
+    "as_row",
+    "case_id",
+    "fails_run",
+    "finite",
+    "plain",
+    "sampled",
+]
 
 # As `pytest_xai.verdict.OUTCOMES`, which comes with torch; a test compares the two.
 OUTCOMES = ("passed", "failed", "undecided", "not_applicable", "error", "xfailed", "xpassed")
@@ -58,6 +68,11 @@ def case_id(row: Row) -> str:
 def fails_run(row: Row) -> bool:
     """Whether the run must fail because of it."""
     return row["asserted"] and row["outcome"] in {"failed", "error", "xpassed"}
+
+
+def sampled(row: Row) -> bool:
+    """Whether it is among the verdicts that share the run's alpha: asserted, from a sample."""
+    return row["asserted"] and row["interval"] is not None
 
 
 def finite(value: object) -> object:

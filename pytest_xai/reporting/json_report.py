@@ -9,7 +9,7 @@ from pathlib import Path
 from tempfile import NamedTemporaryFile
 from typing import Any
 
-from pytest_xai.reporting import OUTCOMES, HasRow, Row, as_row, fails_run, finite
+from pytest_xai.reporting import OUTCOMES, HasRow, Row, as_row, fails_run, finite, sampled
 
 __all__ = ["report_json", "write_json"]
 
@@ -49,6 +49,10 @@ def report_json(verdicts: Iterable[HasRow | Row], *, run: Mapping[str, object]) 
             "verdicts": len(rows),
             "asserted": sum(row["asserted"] for row in rows),
             "failing": sum(fails_run(row) for row in rows),
+            "sampled": {
+                "verdicts": sum(sampled(row) for row in rows),
+                "any_wrong_at_most": run["alpha"],
+            },
             "outcomes": {o: sum(row["outcome"] == o for row in rows) for o in OUTCOMES},
             "evaluations": {
                 "forward": sum(row["evaluations"]["forward"] for row in rows),

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from rich.console import Console
 from rich.text import Text
 
-from pytest_xai.reporting import HasRow, Row, as_row, case_id, fails_run, plain
+from pytest_xai.reporting import HasRow, Row, as_row, case_id, fails_run, plain, sampled
 from pytest_xai.reporting.matrix import WORDS, matrix
 
 __all__ = ["Look", "Run", "failure_text", "how_to_register", "summary"]
@@ -51,11 +51,15 @@ class Run:
     Attributes:
         seed: of the run.
         alpha: of the run.
+        budget: of the run; None: no bound.
+        spent: of it.
         claims: the sentence that each check tests, by name, in the order of the registry.
     """
 
     seed: int = 0
     alpha: float = 0.001
+    budget: int | None = None
+    spent: int = 0
     claims: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -224,8 +228,13 @@ def _draw_totals(console: Console, rows: Sequence[Row], run: Run) -> None:
     text = (
         f"{_count(len(rows), 'verdict')}: {', '.join(counts)}\n"
         f"{forward:,} forward and {backward:,} backward evaluations in {seconds:.1f} s; "
-        f"seed {run.seed}; chance of any wrong sampled verdict at most {run.alpha:g}"
+        f"seed {run.seed}"
     )
+    if number := sum(sampled(row) for row in rows):
+        text += f"; {_count(number, 'sampled verdict')}, chance that any is wrong at most "
+        text += f"{run.alpha:g}"
+    if run.budget is not None:
+        text += f"\nbudget {run.budget:,}: {run.spent:,} spent, {run.budget - run.spent:,} left"
     for line in text.splitlines():
         _line(console, "\n".join(_wrapped(line, console.width)))
 

@@ -4,7 +4,7 @@ import pytest
 
 from pytest_xai import checks
 
-APPLYING = [check.name for check in checks.all() if check.scope != "claimed"]
+APPLYING = [check.name for check in checks.all() if check.scope not in {"claimed", "probe"}]
 CONTRACT = [check.name for check in checks.all() if check.family == "contract"]
 
 PYPROJECT = """

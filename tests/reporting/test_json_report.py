@@ -94,14 +94,17 @@ def test_the_summary_counts(row):
         row(outcome="failed", asserted=False),
         row(outcome="error"),
         row(outcome="xpassed"),
-        row(outcome="undecided"),
+        row(outcome="undecided", interval=[0.2, 0.9]),
+        row(interval=[0.6, 0.9]),
+        row(interval=[0.6, 0.9], asserted=False),
     ]
     assert report_json(rows, run=RUN)["summary"] == {
-        "verdicts": 6,
-        "asserted": 5,
+        "verdicts": 8,
+        "asserted": 6,
         "failing": 3,
+        "sampled": {"verdicts": 2, "any_wrong_at_most": 0.001},
         "outcomes": {
-            "passed": 1,
+            "passed": 3,
             "failed": 2,
             "undecided": 1,
             "not_applicable": 0,
@@ -109,8 +112,8 @@ def test_the_summary_counts(row):
             "xfailed": 0,
             "xpassed": 1,
         },
-        "evaluations": {"forward": 60, "backward": 30, "explainer_calls": 12},
-        "seconds": 1.5,
+        "evaluations": {"forward": 80, "backward": 40, "explainer_calls": 16},
+        "seconds": 2.0,
     }
 
 

@@ -87,13 +87,18 @@ def test_an_explainer_that_nothing_applies_to_is_named(row):
 
 
 def test_totals(row):
-    rows = [row(), row(), row(outcome="xfailed", seconds=61.0)]
+    rows = [row(), row(interval=[0, 0.1]), row(outcome="xfailed", seconds=61.0)]
+    rows += [row(interval=[0, 0.1], asserted=False, seconds=0, evaluations=row()["evaluations"])]
     text = summary(rows, Run(seed=7, alpha=0.01), Look(width=120))
     assert text.endswith(
-        "3 verdicts: 2 passed, 1 xfailed\n"
-        "30 forward and 15 backward evaluations in 61.5 s; seed 7; "
-        "chance of any wrong sampled verdict at most 0.01\n"
+        "4 verdicts: 3 passed, 1 xfailed\n"
+        "40 forward and 20 backward evaluations in 61.5 s; seed 7; "
+        "1 sampled verdict, chance that any is wrong at most 0.01\n"
     )
+
+
+def test_totals_without_a_sampled_verdict_promise_nothing(row):
+    assert summary([row()], Run(seed=7), Look(width=120)).endswith("evaluations in 0.2 s; seed 7\n")
 
 
 def test_quiet_shows_failures_and_totals_alone(row, failure):

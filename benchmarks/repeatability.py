@@ -1,0 +1,261 @@
+"""Do verdicts repeat, whatever the order, the selection, the workers and the state of the process?
+
+    python -m benchmarks.repeatability [repeats] [orders] [seeds] [--repeats 1000] [--seeds 200]
+
+Three parts; without names, all of them. Exits with 1 where one of them does not hold.
+
+repeats
+    The same run again and again in one process, then in two new ones that hash words otherwise.
+    Before each run the global generators get another state, which the run has to leave as it is.
+    How many different JSON reports there are, times taken out: must be 1.
+orders
+    The same run under pytest: as it is, backwards, in random orders, one check alone (-k), one case
+    alone, on two workers, without pytest-randomly; then the same with a budget that does not
+    suffice for all. How many verdicts differ from those of the first run, counts of evaluations
+    taken out, which tell who was first: must be 0.
+seeds
+    Right explainers with many seeds, which decide the order of the images and all draws. How many
+    verdicts failed: at most alpha times the number of runs.
+
+The runs are small: digits, four explainers of which two draw random numbers, exact and sampled
+checks.
+"""
+
+import argparse
+import hashlib
+import json
+import os
+import random
+import subprocess
+import sys
+import tempfile
+from collections import Counter
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from pytest_xai.cases import Benches, run_case
+from pytest_xai.options import Options
+from pytest_xai.plan import plan_cases
+from pytest_xai.registration import Registry
+from pytest_xai.reporting.json_report import report_json
+from pytest_xai.seeds import RandomState
+from pytest_xai.subjects import load_digits
+from pytest_xai.verdict import Verdict
+
+ALPHAS = (0.05, 0.001)
+# Holds some of the run and not all of it.
+BUDGET = 30_000
+# Of a run that is repeated often.
+_IMAGES = 8
+_FEW_CHECKS = ("shape", "deterministic", "fgsm_dice", "random_logit")
+CHECKS = (
+    "shape",
+    "deterministic",
+    "target_sensitive",
+    "fgsm_dice",
+    "random_logit",
+    "mprt_cascading",
+)
+_SPECS = {
+    "saliency": ("captum:Saliency", {}),
+    "integrated": ("captum:IntegratedGradients", {"steps": 4}),
+    "smooth": ("captum:SmoothGrad", {"draws": 2}),
+    "noise": ("control:RandomMap", {}),
+}
+RIGHT = ("saliency", "integrated")
+_CONFTEST = """
+import os
+import random
+
+import torch
+
+from benchmarks.repeatability import fill
+
+torch.set_num_threads(1)
+
+
+def pytest_xai_register(registry):
+    fill(registry, images=32)
+
+
+def pytest_collection_modifyitems(items):
+    order = os.environ.get("ORDER", "")
+    if order == "backwards":
+        items.reverse()
+    elif order:
+        random.Random(order).shuffle(items)
+"""
+# Name, order, further arguments.
+ORDERS: tuple[tuple[str, str, tuple[str, ...]], ...] = (
+    ("backwards", "backwards", ()),
+    ("random order 1", "1", ()),
+    ("random order 2", "2", ()),
+    ("-k mprt_cascading", "", ("-k", "mprt_cascading")),
+    ("one case", "", ("xai::digits::integrated::fgsm_dice",)),
+    ("-n 2", "", ("-n", "2")),
+    ("-n 2, backwards", "backwards", ("-n", "2")),
+    ("-p no:randomly", "", ("-p", "no:randomly")),
+)
+
+
+def fill(registry: Registry, *, images: int | None, names: Sequence[str] = tuple(_SPECS)) -> None:
+    """Register the digits and some of the explainers."""
+    registry.subject("digits", lambda: load_digits(images))
+    for name in names:
+        spec, options = _SPECS[name]
+        registry.explainer(name, spec, **options)
+
+
+def run(registry: Registry, options: Options, benches: Benches) -> list[Verdict]:
+    """The verdicts of a run, with pytest left out."""
+    return [
+        run_case(case, benches, seed=options.seed, progress=None)
+        for case in plan_cases(registry, options)
+    ]
+
+
+def digest() -> str:
+    """A hash of a run's JSON report without times."""
+    registry = Registry()
+    fill(registry, images=_IMAGES)
+    options = Options(select=_FEW_CHECKS, alpha=0.05)
+    benches = Benches(registry.subjects)
+    verdicts = run(registry, options, benches)
+    benches.close()
+    report = report_json(verdicts, run={"seed": 0, "alpha": 0.05, "budget": None})
+    for part in (*report["results"], report["summary"]):
+        del part["seconds"]
+    return hashlib.sha256(json.dumps(report).encode()).hexdigest()
+
+
+def poisoned(number: int) -> RandomState:
+    """Give the global generators a state of that number, and read it."""
+    torch.manual_seed(number)
+    np.random.seed(number)  # noqa: NPY002  # the global generator is what this is about
+    random.seed(number)
+    return RandomState.now()
+
+
+def repeats(count: int, hashings: Sequence[str] = ("1", "2")) -> bool:
+    """Part 1; whether it holds.
+
+    Args:
+        count: runs in this process.
+        hashings: PYTHONHASHSEED of each of the new processes.
+    """
+    found: set[str] = set()
+    moved: set[str] = set()
+    for number in range(count):
+        state = poisoned(number)
+        found.add(digest())
+        moved |= state.differing(RandomState.now())
+        if (number + 1) % 100 == 0 or number + 1 == count:
+            print(f"{number + 1:>6} runs: {len(found)} different reports", *found, flush=True)
+    command = "import torch; torch.set_num_threads(1); import benchmarks.repeatability as r; "
+    for hashing in hashings:
+        words = [sys.executable, "-c", command + "print(r.digest())"]
+        new = subprocess.run(  # noqa: S603  # our own command
+            words,
+            env=_environment(PYTHONHASHSEED=hashing),
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        found.add(new.stdout.strip())
+    print(f"with {len(hashings)} new processes: {len(found)} different reports; must be 1")
+    print(f"global generators that were moved: {', '.join(sorted(moved)) or 'none'}")
+    return len(found) == 1 and not moved
+
+
+def orders(variants: Sequence[tuple[str, str, tuple[str, ...]]] = ORDERS) -> bool:
+    """Part 2; whether it holds."""
+    held = True
+    for budget in ((), (f"--xai-budget={BUDGET}",)):
+        with tempfile.TemporaryDirectory() as folder:
+            Path(folder, "conftest.py").write_text(_CONFTEST)
+            first = _pytest(folder, "", budget)
+            outcomes = sorted({row["outcome"] for row in first.values()})
+            print(f"{len(first)} verdicts {' '.join(budget) or 'without a budget'}: {outcomes}")
+            for name, order, arguments in variants:
+                other = _pytest(folder, order, (*budget, *arguments))
+                differing = [key for key, row in other.items() if row != first[key]]
+                print(f"{name:<20}{len(other):>4} verdicts, {len(differing)} differ", *differing)
+                held = held and bool(other) and not differing
+    return held
+
+
+def _pytest(folder: str, order: str, arguments: Sequence[str]) -> dict[str, dict[str, object]]:
+    """Rows of a run of pytest, by explainer and check, without times and counts."""
+    select = f"--xai-select={','.join(CHECKS)}"
+    words = [sys.executable, "-m", "pytest", "-q", "--xai", select, "--xai-alpha=0.05"]
+    words += ["--xai-json=report.json", "-p", "no:cacheprovider", *arguments]
+    done = subprocess.run(  # noqa: S603  # our own command
+        words,
+        cwd=folder,
+        env=_environment(ORDER=order),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    path = Path(folder, "report.json")
+    if not path.is_file():
+        sys.exit(f"{' '.join(words)} gave no report:\n{done.stdout}{done.stderr}")
+    report = json.loads(path.read_text(encoding="utf-8"))
+    path.unlink()
+    rows = {f"{row['explainer']}::{row['check']}": row for row in report["results"]}
+    for row in rows.values():
+        del row["seconds"], row["evaluations"]
+    return rows
+
+
+def _environment(**more: str) -> dict[str, str]:
+    """That of this process, with the folder above this one to import from, and one thread."""
+    above = str(Path(__file__).resolve().parents[1])
+    paths = [above, *filter(None, [os.environ.get("PYTHONPATH")])]
+    return {**os.environ, "PYTHONPATH": os.pathsep.join(paths), "OMP_NUM_THREADS": "1", **more}
+
+
+def seeds(count: int, alphas: Sequence[float] = ALPHAS) -> bool:
+    """Part 3; whether it holds."""
+    registry = Registry()
+    fill(registry, images=None, names=RIGHT)
+    outcomes = {alpha: Counter[str]() for alpha in alphas}
+    failed: dict[float, list[str]] = {alpha: [] for alpha in alphas}
+    for seed in range(count):
+        # What does not depend on alpha is made once.
+        benches = Benches(registry.subjects, seed=seed)
+        for alpha in alphas:
+            for verdict in run(registry, Options(select=CHECKS, alpha=alpha, seed=seed), benches):
+                outcomes[alpha][verdict.outcome] += 1
+                if verdict.fails_run:
+                    failed[alpha].append(f"seed {seed}: {verdict.explainer}::{verdict.check}")
+        benches.close()
+    for alpha in alphas:
+        print(f"{count} runs at alpha {alpha:g}: {dict(outcomes[alpha])}")
+        print(f"failed: {len(failed[alpha])} verdicts, at most {count * alpha:g}", *failed[alpha])
+    return all(len(failed[alpha]) <= count * alpha for alpha in alphas)
+
+
+def main() -> int:
+    """Print the parts that were asked for; 0 if all of them hold."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    names = ("repeats", "orders", "seeds")
+    parser.add_argument("parts", nargs="*", choices=(*names, []), default=names)
+    parser.add_argument("--repeats", type=int, default=1000)
+    parser.add_argument("--seeds", type=int, default=200)
+    arguments = parser.parse_args()
+    torch.set_num_threads(1)
+    parts: dict[str, Callable[[], bool]] = {
+        "repeats": lambda: repeats(arguments.repeats),
+        "orders": orders,
+        "seeds": lambda: seeds(arguments.seeds),
+    }
+    held = [parts[name]() for name in arguments.parts]
+    return 0 if all(held) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
