@@ -2,7 +2,7 @@
 
 import copy
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 import torch
@@ -33,6 +33,10 @@ class Subject:
             needs it; None: the check data_randomisation does not apply.
         name: what reports call it; None: the model's class name.
         device: where it all runs; None: where the inputs are.
+        truths: the right maps where they are known in closed form, by the name of the method that
+            explainers declare, (N, *shape) or (N, 1, *spatial) each. An explainer that draws is
+            held to "any draw of <method>": a truth of that name stands where every draw gives
+            the same map. None: no map is known, and the check ground_truth does not apply.
 
     Raises:
         InvalidArgument: names the argument, what came and what was expected.
@@ -49,6 +53,7 @@ class Subject:
         name: str | None = None,
         device: str | torch.device | None = None,
         permuted_model: nn.Module | Callable[[], nn.Module] | None = None,
+        truths: Mapping[str, Tensor] | None = None,
     ) -> None:
         _require_model(model)
         _require_inputs(inputs)
@@ -63,6 +68,7 @@ class Subject:
         self.classes: int = 1 if outputs.ndim == 1 else outputs.shape[1]
         self.baseline = _baseline(baseline, self.inputs)
         self.masks = _masks(masks, self.inputs)
+        self.truths = _truths(truths, self.inputs)
         self._permuted = permuted_model
         self.predicted = targets is None
         self.targets = (
@@ -90,6 +96,7 @@ class Subject:
         twin.model = copy.deepcopy(self.model).double()
         twin.inputs = self.inputs.double()
         twin.baseline = self.baseline.double()
+        twin.truths = {method: truth.double() for method, truth in self.truths.items()}
         return twin
 
     def permuted(self) -> nn.Module | None:
@@ -296,6 +303,28 @@ def _masks(masks: object, inputs: Tensor) -> Tensor | None:
     if not ((tensor == 0) | (tensor == 1)).all():
         raise InvalidArgument.of("masks", got="values other than 0 and 1", expected=expected)
     return tensor.bool()
+
+
+def _truths(truths: object, inputs: Tensor) -> dict[str, Tensor]:
+    if truths is None:
+        return {}
+    shape = tuple(inputs.shape)
+    spatial = (shape[0], 1, *shape[2:]) if len(shape) > 2 else shape
+    expected = f"finite floating tensors of shape {shape} or {spatial} by name of method"
+    if not isinstance(truths, Mapping):
+        raise InvalidArgument.of("truths", got=type(truths).__name__, expected=expected)
+    for method, truth in truths.items():
+        if not isinstance(method, str) or not method:
+            raise InvalidArgument.of("truths", got=f"the name {method!r}", expected=expected)
+        if not isinstance(truth, Tensor) or not truth.is_floating_point():
+            got = f"{type(truth).__name__} for {method!r}"
+            raise InvalidArgument.of("truths", got=got, expected=expected)
+        if tuple(truth.shape) not in (shape, spatial) or not torch.isfinite(truth).all():
+            got = f"shape {tuple(truth.shape)}, or values not finite, for {method!r}"
+            raise InvalidArgument.of("truths", got=got, expected=expected)
+    return {
+        method: truth.detach().to(inputs.device, inputs.dtype) for method, truth in truths.items()
+    }
 
 
 def _targets(targets: Tensor | Sequence[int] | int, count: int, classes: int) -> Tensor:

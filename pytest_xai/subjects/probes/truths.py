@@ -1,0 +1,102 @@
+"""Which methods share a closed form: sets of truths by the kind of network."""
+
+from collections.abc import Callable
+
+from torch import Tensor
+
+from pytest_xai.subjects.probes.chains import Chain
+from pytest_xai.subjects.probes.games import ablation, shapley
+from pytest_xai.subjects.probes.points import any_draw
+
+__all__ = ["additive", "of_chain", "of_gradient", "of_one_hidden", "players"]
+
+Score = Callable[[Tensor], Tensor]
+
+
+def of_gradient(gradient: Tensor, inputs: Tensor) -> dict[str, Tensor]:
+    """What follows from the gradient alone.
+
+    Args:
+        gradient: of the explained output, (N, *shape).
+        inputs: (N, *shape).
+    """
+    return {
+        "gradient": gradient,
+        "absolute_gradient": gradient.abs(),
+        "input_x_gradient": inputs * gradient,
+    }
+
+
+def additive(parts: Tensor) -> dict[str, Tensor]:
+    """What methods give that tell the summands of sum g_i(x_i) apart: g_i(x_i) - g_i(x'_i).
+
+    Coalitions, paths and single replacements agree, whatever else is switched on.
+
+    Args:
+        parts: these differences, (N, *shape).
+    """
+    return {
+        "integrated_gradients": parts,
+        "occlusion": parts,
+        "feature_ablation": parts,
+        "shapley": parts,
+        **any_draw("shapley", "kernel_shap", truth=parts),
+    }
+
+
+def players(score: Score, inputs: Tensor, baseline: Tensor) -> dict[str, Tensor]:
+    """Of any function of few features, (N, features).
+
+    Kernel SHAP sees all coalitions of so few, so that its draws do not matter.
+
+    Args:
+        score: maps (n, features) to the explained output (n,).
+        inputs: (N, features).
+        baseline: (N, features).
+    """
+    values, drops = shapley(score, inputs, baseline), ablation(score, inputs, baseline)
+    return {
+        "occlusion": drops,
+        "feature_ablation": drops,
+        "shapley": values,
+        **any_draw("kernel_shap", truth=values),
+    }
+
+
+def of_chain(chain: Chain) -> dict[str, Tensor]:
+    """Of a chain of any depth: rules of back-propagation, and LRP-0 (Ancona 2018)."""
+    gradient = chain.gradient()
+    found = {
+        **of_gradient(gradient, chain.inputs),
+        "lrp_zero": chain.inputs * gradient,
+        "guided_backprop": chain.guided(),
+        "deconvolution": chain.deconvolution(),
+        "deep_lift_rescale": chain.rescale(),
+    }
+    still = not any(bool(bias.any()) for bias in chain.biases) and not bool(chain.baseline.any())
+    if still:
+        # Homogeneous of degree 1: the gradient is the same all along the way from 0.
+        found["integrated_gradients"] = found["input_x_gradient"]
+    return found
+
+
+def of_one_hidden(chain: Chain) -> dict[str, Tensor]:
+    """Of a chain of two layers and few features.
+
+    A unit is active on the share (relu z - relu z') / (z - z') of the straight way, which is its
+    multiplier: Integrated Gradients and DeepLIFT's Rescale agree for any baseline.
+    """
+
+    def score(inputs: Tensor) -> Tensor:
+        count = len(inputs) // len(chain.targets)
+        targets = chain.targets.repeat(count)
+        return chain.sums(inputs)[-1].gather(1, targets[:, None]).squeeze(1)
+
+    rescale = chain.rescale()
+    return {
+        **of_chain(chain),
+        "integrated_gradients": rescale,
+        "deep_lift_rescale": rescale,
+        "deep_lift_reveal_cancel": chain.reveal_cancel(),
+        **(players(score, chain.inputs, chain.baseline) if chain.inputs.shape[1] <= 6 else {}),
+    }
