@@ -12,7 +12,7 @@ from torch.nn.modules.conv import _ConvNd
 from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_leaves
 
-__all__ = ["bias_absorption", "layers", "rounding"]
+__all__ = ["bias_absorption", "layers", "rounding", "scale_constants"]
 
 # With running statistics, these are affine in evaluation mode.
 _RUNNING = (
@@ -120,6 +120,26 @@ def bias_absorption(model: nn.Module, inputs: Tensor, targets: Tensor) -> Tensor
         if grad is not None:
             total += (grad * offset).flatten(1).sum(1)
     return total
+
+
+def scale_constants(model: nn.Module, factor: float) -> None:
+    """Multiply everything that a model adds by a factor, in place: biases and running means.
+
+    A network of linear layers, ReLU, pooling and batch normalisation then computes ``factor``
+    times its outputs for ``factor`` times its inputs; zero leaves a network without biases.
+
+    Args:
+        model: a copy that belongs to the caller.
+        factor: a power of two changes no digit.
+    """
+    constants = {
+        id(value): value
+        for name, value in itertools.chain(model.named_parameters(), model.named_buffers())
+        if name.endswith(("bias", "running_mean"))
+    }
+    with torch.no_grad():
+        for value in constants.values():
+            value.mul_(factor)
 
 
 @contextmanager

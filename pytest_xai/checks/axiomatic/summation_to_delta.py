@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from pytest_xai.bench import ROUND, Bench
+from pytest_xai.diagnosis import with_place
 from pytest_xai.protocol import NamedExplainer
 from pytest_xai.registry import Cost, check
 from pytest_xai.verdict import Finding
@@ -17,6 +18,7 @@ _PATH = 4
 _LEAST_NODES = 16
 # Libraries hold step sizes in float32 whatever the model's dtype.
 _STEP_SIZE = torch.finfo(torch.float32).eps
+_UNKNOWN = "The sum is not f(x) - f(x')."
 
 
 @check(
@@ -32,7 +34,17 @@ _STEP_SIZE = torch.finfo(torch.float32).eps
     arbitrated=True,
 )
 def summation_to_delta(bench: Bench, explainer: NamedExplainer) -> Finding:
-    """Value per image: the gap |sum R - (f(x) - f(x'))|."""
+    """Value per image: the gap |sum R - (f(x) - f(x'))|.
+
+    Where the sums agree with nothing else that is known, the module at fault is looked for.
+    """
+    finding = _measure(bench, explainer)
+    if not finding.cause.startswith(_UNKNOWN):
+        return finding
+    return with_place(finding, bench, explainer, measure=_measure, short=_UNKNOWN)
+
+
+def _measure(bench: Bench, explainer: NamedExplainer) -> Finding:
     before = bench.counter.spent
     maps = bench.explain(explainer, bench.inputs)
     steps = (bench.counter.spent - before).backward // len(bench)
@@ -115,6 +127,6 @@ def _cause(
         if (close & beyond).sum() > beyond.sum() / 2:
             return f"The sums agree with {meaning}."
     return (
-        "The sum is not f(x) - f(x'). Known causes: absolute or normalised maps; a rule that "
+        f"{_UNKNOWN} Known causes: absolute or normalised maps; a rule that "
         "mishandles a module that is used twice, a max-pool behind a ReLU, or a softmax."
     )

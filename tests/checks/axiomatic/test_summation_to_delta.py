@@ -15,7 +15,8 @@ from fixtures.wrong.sums import SUMS, lrp_epsilon
 from pytest_xai import explainers
 
 CHECK = "summation_to_delta"
-PATHS = [name for name, wrong in SUMS.items() if wrong.check == CHECK]
+# One defect is in a module that digits has.
+PATHS = [name for name, wrong in SUMS.items() if wrong.check == CHECK and "max-pool" not in name]
 
 
 @pytest.mark.parametrize("subject", ["digits", "normed", "table", "signal", "one_logit", "scalar"])
