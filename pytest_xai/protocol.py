@@ -1,8 +1,9 @@
 """What an explainer is: the protocol, its description, and the one form that maps are given."""
 
+import functools
 import inspect
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol, TypeVar, overload, runtime_checkable
 
 import numpy as np
@@ -13,6 +14,7 @@ from pytest_xai.errors import InvalidArgument, InvalidAttribution
 
 __all__ = [
     "NEEDS_NEW",
+    "SIGNS",
     "Archive",
     "Explainer",
     "NamedExplainer",
@@ -28,6 +30,13 @@ _ATTRIBUTE = "__xai_traits__"
 
 # Why a check has nothing to say of maps that were made before.
 NEEDS_NEW = "needs new explanations; these maps are stored"
+
+# What the sign of an attribution can be declared to mean.
+SIGNS = ("non_negative", "evidence")
+_SIGN_CHECK = "sign_convention"
+
+# Keywords by which an explainer takes a number of steps.
+_STEPS = ("steps", "n_steps")
 
 T = TypeVar("T")
 
@@ -63,6 +72,9 @@ class Traits:
     Attributes:
         name: how reports call it; None: the callable's own name.
         claims: names of the checks that it promises to pass.
+        sign: what the sign of an attribution means: "non_negative": there is none below zero;
+            "evidence": above zero is evidence for the target, below zero against it; None: nothing
+            is said. To declare one is to claim the check ``sign_convention``.
         method: its family ("gradient", "integrated_gradients", "deep_lift_rescale", "lrp", ...).
         stochastic: its maps depend on the seed of the global random generators.
         class_agnostic: its maps do not depend on the target.
@@ -74,6 +86,7 @@ class Traits:
 
     name: str | None = None
     claims: frozenset[str] = frozenset()
+    sign: str | None = None
     method: str | None = None
     stochastic: bool = False
     class_agnostic: bool = False
@@ -81,6 +94,19 @@ class Traits:
     source: str = ""
     cost: str = ""
     library: str = ""
+
+    def __post_init__(self) -> None:
+        """Add the claim that a declared sign is.
+
+        Raises:
+            InvalidArgument: there is no such sign.
+        """
+        if self.sign is None:
+            return
+        if self.sign not in SIGNS:
+            expected = f"one of {SIGNS}, or None: nothing is said of it"
+            raise InvalidArgument.of("sign", got=repr(self.sign), expected=expected)
+        object.__setattr__(self, "claims", self.claims | {_SIGN_CHECK})
 
 
 @overload
@@ -92,6 +118,7 @@ def explainer(
     *,
     name: str | None = None,
     claims: Iterable[str] = (),
+    sign: str | None = None,
     method: str | None = None,
     stochastic: bool = False,
     class_agnostic: bool = False,
@@ -106,6 +133,7 @@ def explainer(
     *,
     name: str | None = None,
     claims: Iterable[str] = (),
+    sign: str | None = None,
     method: str | None = None,
     stochastic: bool = False,
     class_agnostic: bool = False,
@@ -120,13 +148,15 @@ def explainer(
     which see for the arguments.
 
     Raises:
-        InvalidArgument: ``claims`` is a single string, or the object takes no attributes.
+        InvalidArgument: ``claims`` is a single string, ``sign`` is none there is, or the object
+            takes no attributes.
     """
     if isinstance(claims, str):
         raise InvalidArgument.of("claims", got=repr(claims), expected="a set of names of checks")
     traits = Traits(
         name=name,
         claims=frozenset(claims),
+        sign=sign,
         method=method,
         stochastic=stochastic,
         class_agnostic=class_agnostic,
@@ -158,11 +188,21 @@ def traits_of(explainer: object) -> Traits:
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class NamedExplainer:
-    """An explainer with the name that reports use and its traits."""
+    """An explainer with the name that reports use and its traits.
+
+    Attributes:
+        name: how reports call it.
+        call: the explainer itself.
+        traits: what the gate knows of it.
+        origin: a Python expression that makes it, for snippets; empty: it was passed as it is.
+        with_steps: makes the call that goes so many steps; None: it takes no number of steps.
+    """
 
     name: str
     call: Callable[..., object]
     traits: Traits
+    origin: str = ""
+    with_steps: Callable[[int], Callable[..., object]] | None = None
 
 
 def named(explainer: object, name: str | None = None) -> NamedExplainer:
@@ -174,7 +214,7 @@ def named(explainer: object, name: str | None = None) -> NamedExplainer:
     if isinstance(explainer, NamedExplainer):
         if name is None:
             return explainer
-        return NamedExplainer(name=name, call=explainer.call, traits=explainer.traits)
+        return replace(explainer, name=name)
     if isinstance(explainer, type):
         raise InvalidArgument.of(
             "explainer",
@@ -189,7 +229,24 @@ def named(explainer: object, name: str | None = None) -> NamedExplainer:
         )
     traits = traits_of(explainer)
     own = getattr(explainer, "__name__", None) or type(explainer).__name__
-    return NamedExplainer(name=name or traits.name or str(own), call=explainer, traits=traits)
+    return NamedExplainer(
+        name=name or traits.name or str(own),
+        call=explainer,
+        traits=traits,
+        with_steps=_by_keyword(explainer),
+    )
+
+
+def _by_keyword(call: Callable[..., object]) -> Callable[[int], Callable[..., object]] | None:
+    """How a callable is asked for more steps: by its keyword, if it has one."""
+    try:
+        parameters = inspect.signature(call).parameters
+    except (TypeError, ValueError):  # compiled code says nothing of its parameters
+        return None
+    keyword = next((name for name in _STEPS if name in parameters), None)
+    if keyword is None:
+        return None
+    return lambda steps: functools.partial(call, **{keyword: steps})
 
 
 def archive_of(explainer: NamedExplainer) -> Archive | None:

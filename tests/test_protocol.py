@@ -23,7 +23,8 @@ from pytest_xai.protocol import (
 
 EVERYTHING = {
     "name": "ig",
-    "claims": {"summation_to_delta", "dummy_feature"},
+    "claims": {"summation_to_delta", "dummy_feature", "sign_convention"},
+    "sign": "evidence",
     "method": "integrated_gradients",
     "stochastic": True,
     "class_agnostic": True,
@@ -50,6 +51,7 @@ def test_nothing_said_is_nothing_claimed():
     assert Traits() == Traits(
         name=None,
         claims=frozenset(),
+        sign=None,
         method=None,
         stochastic=False,
         class_agnostic=False,
@@ -89,6 +91,25 @@ def test_claims_are_not_one_string_which_would_be_a_set_of_letters():
     with pytest.raises(InvalidArgument) as caught:
         explainer(claims="dummy_feature")
     assert str(caught.value) == "claims: got 'dummy_feature', expected a set of names of checks"
+
+
+@pytest.mark.parametrize("sign", ["non_negative", "evidence"])
+def test_to_declare_a_sign_is_to_claim_it(sign):
+    described = traits_of(explainer(sign=sign, claims=["a"])(partial(plain)))
+    assert described.sign == sign
+    assert described.claims == {"a", "sign_convention"}
+    assert Traits(sign=sign).claims == {"sign_convention"}
+    assert Traits().claims == Traits(sign=None).claims == set()
+
+
+@pytest.mark.parametrize("sign", ["positive", "", 1, True, ["evidence"]])
+def test_another_sign_is_refused(sign):
+    with pytest.raises(InvalidArgument) as caught:
+        explainer(sign=sign)
+    assert str(caught.value) == (
+        f"sign: got {sign!r}, expected one of ('non_negative', 'evidence'), or None: nothing is "
+        "said of it"
+    )
 
 
 def test_traits_of_a_class_are_those_of_its_instances_and_subclasses():

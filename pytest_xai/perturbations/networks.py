@@ -20,7 +20,14 @@ _LARGEST_SPLIT = 4096
 
 
 class Wrapped(nn.Module):
-    """A model with something before or behind it; its layers keep their names for guests."""
+    """A model with something before, behind or beside it; its layers keep their names for guests.
+
+    Args:
+        model: what is wrapped.
+        before: changes the inputs of the model alone.
+        after: takes the model's outputs.
+        beside: takes the inputs as they come; its outputs are added to those of the model.
+    """
 
     def __init__(
         self,
@@ -28,20 +35,23 @@ class Wrapped(nn.Module):
         *,
         before: Callable[[Tensor], Tensor] | None = None,
         after: nn.Module | None = None,
+        beside: nn.Module | None = None,
     ) -> None:
         super().__init__()
         self.model = model
         self.before = before
         self.after = nn.Identity() if after is None else after
+        self.beside = beside
         self.training = model.training
-        self.after.train(model.training)
+        for part in (self.after, self.beside):
+            if part is not None:
+                part.train(model.training)
 
     def forward(self, inputs: Tensor) -> Tensor:
-        """Run what is before, the model, and what is behind."""
-        if self.before is not None:
-            inputs = self.before(inputs)
-        outputs: Tensor = self.after(self.model(inputs))
-        return outputs
+        """Run what is before, the model, what is behind, and what is beside."""
+        given = inputs if self.before is None else self.before(inputs)
+        outputs: Tensor = self.after(self.model(given))
+        return outputs if self.beside is None else outputs + self.beside(inputs)
 
     def __getattr__(self, name: str) -> Any:
         try:

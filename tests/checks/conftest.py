@@ -11,10 +11,12 @@ from torch.nn.modules import module as every_module
 
 import pytest_xai as xai
 from fixtures import models
+from fixtures.right import gradient
 from pytest_xai import checks
 from pytest_xai.judge import Assignment, judge
 from pytest_xai.protocol import named
 from pytest_xai.subjects import load_digits
+from pytest_xai.subjects.probes import probes
 
 
 def drawn(*shape, seed=0, low=0.0, high=1.0):
@@ -31,14 +33,58 @@ def balanced(model, inputs):
     return model
 
 
+@pytest.fixture(autouse=True)
+def cpu_for_gpu(request, monkeypatch):
+    """The CPU stands in for the other device, but in tests that have a GPU."""
+    if request.node.get_closest_marker("gpu") is None:
+        other = "pytest_xai.checks.contract.device_consistent._other_device"
+        monkeypatch.setattr(other, lambda _: torch.device("cpu"))
+
+
+def with_gradient(subject):
+    """The subject with the right map of one method, so that ground_truth has something to say."""
+    subject.truths = {"gradient": gradient(subject.model, subject.inputs, subject.targets)}
+    return subject
+
+
+@pytest.fixture(scope="session")
+def probe_linear():
+    return probes()["linear"]()
+
+
+@pytest.fixture(scope="session")
+def probe_hidden():
+    return probes()["hidden"]()
+
+
+@pytest.fixture(scope="session")
+def probe_product():
+    return probes()["product"]()
+
+
+@pytest.fixture(scope="session")
+def probe_game():
+    return probes()["game"]()
+
+
+@pytest.fixture(scope="session")
+def probe_rules():
+    return probes()["lrp-layers"]()
+
+
+@pytest.fixture(scope="session")
+def probe_gap():
+    return probes()["gap-linear"]()
+
+
 @pytest.fixture(scope="session")
 def digits():
-    return load_digits(128)
+    return with_gradient(load_digits(128))
 
 
 @pytest.fixture(scope="session")
 def digits_double():
-    return load_digits(32).double()
+    return with_gradient(load_digits(32).double())
 
 
 @pytest.fixture(scope="session")
@@ -88,7 +134,7 @@ def borderline():
     wanted = torch.tensor([0.5, -0.5]).double().repeat(32)
     inputs += ((wanted - inputs @ weight) / weight.square().sum())[:, None] * weight
     model = models.linear(torch.stack([weight, -weight]))
-    return xai.Subject(model, inputs, bounds=(0, 1), name="borderline")
+    return with_gradient(xai.Subject(model, inputs, bounds=(0, 1), name="borderline"))
 
 
 @pytest.fixture

@@ -8,7 +8,6 @@ from pytest_xai.checks.randomisation.similarities import Form
 from pytest_xai.containment import Guard
 from pytest_xai.errors import NotApplicable
 from pytest_xai.guests import called
-from pytest_xai.nulls import partners
 from pytest_xai.protocol import NamedExplainer
 from pytest_xai.registry import Cost, check
 from pytest_xai.seeds import seeded
@@ -30,7 +29,7 @@ from pytest_xai.verdict import Finding
 def data_randomisation(bench: Bench, explainer: NamedExplainer) -> Finding:
     """Value per image: rank correlation of its maps on the model and on `Subject.permuted_model`.
 
-    Spearman's, with the sign, for the same target.
+    Spearman's, for the same target; a map that is turned over as a whole counts as the same.
     """
     with seeded(0):  # the user's function may draw weights before it loads them
         permuted = called("the model of permuted labels", bench.subject.permuted)
@@ -47,8 +46,8 @@ def data_randomisation(bench: Bench, explainer: NamedExplainer) -> Finding:
     form = Form(original)
     return compared(
         bench,
+        form,
         Form(others).like(form),
-        Form(original[partners(bench.targets)]).like(form),
         facts={"same predictions": (outputs.argmax(1) == bench.logits().argmax(1)).double()},
         tensors={"map": original, "map, labels permuted": others},
     )

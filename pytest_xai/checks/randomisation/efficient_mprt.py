@@ -37,9 +37,9 @@ def efficient_mprt(bench: Bench, explainer: NamedExplainer) -> Finding:
     """Value per image: the share of four draws of all weights that raise its map's entropy.
 
     H is the entropy of a histogram of the map's values, 100 bins over their range; the map's scale
-    does not count. One that stays the same has not risen. The authors' own figure,
-    (H(after) - H(before)) / H(before), is among the facts: it has no upper bound, and without
-    one there is no test of its mean.
+    does not count. One that stays the same has not risen, that of a constant map, 0, included. The
+    authors' own figure, (H(after) - H(before)) / H(before), is among the facts: it has no upper
+    bound, and without one there is no test of its mean.
     """
     names, kept = layer_names(bench), dict[str, None]()
     before, after = [], []
@@ -54,9 +54,8 @@ def efficient_mprt(bench: Bench, explainer: NamedExplainer) -> Finding:
     ordered = entropy(original)[:, None]
     disordered = entropy(random.flatten(0, 1)).reshape(-1, _DRAWS)
     rises = (disordered > ordered).double().mean(1)
-    values = rises.masked_fill(ordered[:, 0] == 0, torch.nan)
     return Finding(
-        values=values,
+        values=rises,
         limits=_NULL,
         facts={
             "entropy": ordered[:, 0],
@@ -64,7 +63,6 @@ def efficient_mprt(bench: Bench, explainer: NamedExplainer) -> Finding:
             "relative rise": (disordered / ordered - 1).mean(1),
         },
         tensors={"input": bench.inputs, "map": original, "map, all drawn anew": random[:, -1]},
-        left_out={"constant maps": int(values.isnan().sum())},
         cause="The map is no simpler for a trained model than for one that has learned nothing.",
         notes=said_of_kept(kept),
     )

@@ -1,10 +1,10 @@
 """Maps of one explainer on models whose weights are drawn anew: what the checks here share."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from pytest_xai.anatomy import layers
 from pytest_xai.bench import Bench
@@ -14,11 +14,12 @@ from pytest_xai.errors import NotApplicable
 from pytest_xai.guests import called
 from pytest_xai.nulls import halfway, partners
 from pytest_xai.perturbations.cascade import redraw
-from pytest_xai.protocol import NamedExplainer
+from pytest_xai.protocol import NamedExplainer, named
 from pytest_xai.seeds import seeded
 from pytest_xai.verdict import Finding
 
 __all__ = [
+    "GRADIENT",
     "Explain",
     "compared",
     "draws",
@@ -33,6 +34,25 @@ __all__ = [
 # has two draws or more, and large models no smaller batches for it.
 _PER_DRAW = 16
 _NAMED = 4
+
+_BLIND = (
+    "The map shows the input, not the model: it would look the same for a model that has learned "
+    "nothing."
+)
+_CONSTANT = (
+    "The map is constant: it points to no place, for this model and for one that has learned "
+    "nothing."
+)
+
+
+def _gradient(model: nn.Module, inputs: Tensor, targets: Tensor) -> Tensor:
+    with torch.enable_grad():
+        images = inputs.detach().clone().requires_grad_()
+        scores = model(images).gather(1, targets[:, None]).sum()
+        return torch.autograd.grad(scores, images, materialize_grads=True)[0]
+
+
+GRADIENT = named(_gradient)
 
 # (images, explainer, guard of another model or None) to maps.
 Explain = Callable[[Bench, NamedExplainer, Guard | None], Tensor]
@@ -98,13 +118,40 @@ def redrawn(
         yield guard
 
 
-@dataclass(slots=True)
-class _Group:
-    """Similarities of a group's maps to the original ones, a tensor for each step."""
+@dataclass(frozen=True, slots=True)
+class _Steps:
+    """Original maps, their similarities to those of each step, (n, steps) by name, and the last."""
 
-    original: Tensor
-    steps: list[dict[str, Tensor]] = field(default_factory=list)
-    last: Tensor = field(default_factory=lambda: torch.empty(0))
+    original: Form
+    similar: Mapping[str, Tensor]
+    last: Tensor
+
+    @property
+    def figures(self) -> Tensor:
+        """The mean similarity over the steps, (n,)."""
+        steps = self.similar[FIGURE]
+        # Of a neuron that is off, maps are constant rightly: a single step may change that.
+        return torch.where(self.original.constant, steps.amin(1), steps.nanmean(1))
+
+
+def _walked(
+    bench: Bench, explainer: NamedExplainer, order: str, explain: Explain, kept: dict[str, None]
+) -> _Steps:
+    names = layer_names(bench)
+    originals, similar, lasts = [], [], []
+    for images, maps in draws(bench, explainer, explain):
+        before, steps = Form(maps), []
+        for guard in redrawn(images, names, order, kept=kept):
+            last = explain(images, explainer, guard)
+            steps.append(Form(last).like(before))
+        originals.append(maps)
+        lasts.append(last)
+        similar.append({name: torch.stack([s[name] for s in steps], 1) for name in steps[0]})
+    return _Steps(
+        Form(torch.cat(originals)),
+        {name: torch.cat([group[name] for group in similar]) for name in similar[0]},
+        torch.cat(lasts),
+    )
 
 
 def randomised(
@@ -124,68 +171,61 @@ def randomised(
         ends: what to call the similarity after the first step and after the last.
         explain: makes the maps.
     """
-    names, kept = layer_names(bench), dict[str, None]()
-    groups = []
-    for images, maps in draws(bench, explainer, explain):
-        group, before = _Group(maps), Form(maps)
-        for guard in redrawn(images, names, order, kept=kept):
-            group.last = explain(images, explainer, guard)
-            group.steps.append(Form(group.last).like(before))
-        groups.append(group)
-    original = torch.cat([group.original for group in groups])
-    null = Form(original).like(Form(original[partners(bench.targets)]))
-    steps = {
-        name: torch.cat([torch.stack([s[name] for s in group.steps], 1) for group in groups])
-        for name in null
-    }
-    first, last = (steps[FIGURE][:, at] for at in (0, -1))
-    return compared(
+    kept = dict[str, None]()
+    walked = _walked(bench, explainer, order, explain, kept)
+    means = {name: steps.nanmean(1) for name, steps in walked.similar.items()}
+    first, last = (walked.similar[FIGURE][:, at] for at in (0, -1))
+    found = compared(
         bench,
-        {name: similar.nanmean(1) for name, similar in steps.items()},
-        null,
+        walked.original,
+        means | {FIGURE: walked.figures},
+        of_gradients=lambda: _walked(bench, GRADIENT, order, explain, kept).figures,
         facts={ends[0]: first, ends[1]: last},
-        tensors={
-            "map": original,
-            f"map, {ends[1]}": torch.cat([group.last for group in groups]),
-        },
-        notes=said_of_kept(kept),
+        tensors={"map": walked.original.maps, f"map, {ends[1]}": walked.last},
     )
+    return replace(found, notes=said_of_kept(kept))
 
 
 def compared(
     bench: Bench,
+    original: Form,
     similar: Mapping[str, Tensor],
-    null: Mapping[str, Tensor],
     *,
     tensors: Mapping[str, Tensor],
+    of_gradients: Callable[[], Tensor] | None = None,
     facts: Mapping[str, Tensor] | None = None,
-    notes: tuple[str, ...] = (),
 ) -> Finding:
     """Hold the rank correlation of maps that ought to differ to that of unrelated maps.
 
     Args:
         bench: the images.
-        similar: similarities of maps that ought to differ, see `similarities.Form.like`.
-        null: the same of unrelated maps.
+        original: their maps.
+        similar: similarities to them of maps that ought to differ, see `similarities.Form.like`.
         tensors: the maps.
+        of_gradients: gives the figures of the model's own gradient. It is asked where the maps
+            would fail, and they need not differ more: where all that the model has learned goes
+            through a single number, right maps too are turned over, but not otherwise changed.
         facts: further numbers that are shown.
-        notes: sentences that belong to the verdict.
     """
+    null = Form(original.maps[partners(bench.targets)]).like(original)
+    # Two constant maps are equal: of an explainer that always gives one, no image could tell.
+    null[FIGURE] = null[FIGURE].masked_fill(original.constant, 0)
     shown = {"unrelated maps": null[FIGURE], **(facts or {})}
     for name in [name for name in null if name != FIGURE]:
         shown |= {name: similar[name], f"{name} of unrelated maps": null[name]}
     values = similar[FIGURE]
+    limits = halfway(1.0, null[FIGURE])
+    if of_gradients and bench.differentiable and values.nanmean() > limits.nanmean():
+        shown["gradients"] = of_gradients()
+        limits = torch.fmax(limits, halfway(1.0, shown["gradients"]))
     return Finding(
         values=values,
-        # Maps of two classes that mirror each other are opposites, which is not unrelated.
-        limits=halfway(1.0, null[FIGURE].clamp_min(0)),
-        value_range=(-1.0, 1.0),
+        limits=limits,
+        limit_range=(0.5, 1.0),
         facts=shown,
         tensors={"input": bench.inputs, **tensors},
-        left_out={"constant maps": int((values + null[FIGURE]).isnan().sum())},
-        cause="The map shows the input, not the model: it would look the same for a model that "
-        "has learned nothing.",
-        notes=notes,
+        left_out={"constant maps": int((values + limits).isnan().sum())},
+        cause=_CONSTANT if original.constant.all() else _BLIND,
     )
 
 

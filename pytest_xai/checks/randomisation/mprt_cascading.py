@@ -22,7 +22,10 @@ from pytest_xai.verdict import Finding
 def mprt_cascading(bench: Bench, explainer: NamedExplainer) -> Finding:
     """Value per image: rank correlation of its maps before and after the weights are drawn anew.
 
-    Spearman's, with the sign, for the same target, the mean over the steps of the cascade.
+    Spearman's, for the same target, the mean over the steps of the cascade. A map that is turned
+    over as a whole counts as the same, as in Sixt 2020: it points to the same places, and the sign
+    of an output whose weights are drawn is a coin's. An image whose map is constant counts as 1
+    if it stays constant at all steps.
 
     A layer is a module that owns parameters or buffers; each is drawn with its own seed, and every
     16 images have their own draw. Stochastic explainers have the same seed before and after.

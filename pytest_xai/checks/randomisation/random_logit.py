@@ -6,10 +6,9 @@ import torch
 from torch import Tensor
 
 from pytest_xai.bench import Bench
-from pytest_xai.checks.randomisation.engine import compared
-from pytest_xai.checks.randomisation.similarities import Form
+from pytest_xai.checks.randomisation.engine import GRADIENT, compared
+from pytest_xai.checks.randomisation.similarities import FIGURE, SIGNED, Form
 from pytest_xai.errors import NotApplicable
-from pytest_xai.nulls import partners
 from pytest_xai.protocol import NamedExplainer
 from pytest_xai.registry import Cost, check
 from pytest_xai.verdict import Finding
@@ -30,24 +29,40 @@ from pytest_xai.verdict import Finding
 def random_logit(bench: Bench, explainer: NamedExplainer) -> Finding:
     """Value per image: rank correlation of its map and the map of a random other class.
 
-    Spearman's, with the sign: of two classes that mirror each other, maps are opposites, and
-    without it they would be equal.
+    Spearman's. A map that is turned over as a whole counts as the same, as in Sixt 2020: it
+    points to the same places. Of two classes, each may be the other with the sign turned; there it
+    counts as another map, unless it has one sign only: then nobody can tell whether the class
+    decides its places, or the sign of the output alone.
     """
     if explainer.traits.class_agnostic:
         raise NotApplicable("the explainer is declared class-agnostic")
     if bench.classes == 1:
         raise NotApplicable("the model has a single output")
-    original = bench.maps(explainer)
-    others = bench.explain(explainer, bench.inputs, _others(bench))
-    form = Form(original)
-    found = compared(
-        bench,
-        Form(others).like(form),
-        Form(original[partners(bench.targets)]).like(form),
-        tensors={"map": original, "map of another class": others},
+    targets = _others(bench)
+    original, others = bench.maps(explainer), bench.explain(explainer, bench.inputs, targets)
+    form, other = Form(original), Form(others)
+    similar = _alike(other, form, bench.classes)
+
+    def gradients() -> Tensor:
+        own, of_others = bench.maps(GRADIENT), bench.explain(GRADIENT, bench.inputs, targets)
+        return _alike(Form(of_others), Form(own), bench.classes)[FIGURE]
+
+    tensors = {"map": original, "map of another class": others}
+    found = compared(bench, form, similar, tensors=tensors, of_gradients=gradients)
+    return replace(
+        found,
+        value_range=(-1.0, 1.0) if bench.classes == 2 else (0.0, 1.0),
+        left_out={"constant maps, or of one sign and turned over": int(found.values.isnan().sum())},
+        cause="The map shows what is in the image, whatever class is asked for.",
     )
-    cause = "The map shows what is in the image, whatever class is asked for."
-    return replace(found, cause=cause)
+
+
+def _alike(other: Form, original: Form, classes: int) -> dict[str, Tensor]:
+    """Similarities to the original maps; of two classes the figure has a sign."""
+    similar = other.like(original)
+    turned = (similar[SIGNED] < 0) & (classes == 2)
+    signed = similar[SIGNED].masked_fill(original.one_sign & other.one_sign, torch.nan)
+    return similar | {FIGURE: torch.where(turned, signed, similar[FIGURE])}
 
 
 def _others(bench: Bench) -> Tensor:

@@ -11,10 +11,10 @@ from pytest_xai.seeds import derive_seed
 
 
 def correlations(ones, others):
-    """Rank correlations by SciPy of the sums over channels, image by image."""
+    """Sizes of the rank correlations by SciPy of the sums over channels, image by image."""
     flat = [maps.double().sum(1).flatten(1) if maps.ndim > 2 else maps for maps in (ones, others)]
     return torch.tensor(
-        [spearmanr(a, b).statistic for a, b in zip(*flat, strict=True)], dtype=torch.float64
+        [abs(spearmanr(a, b).statistic) for a, b in zip(*flat, strict=True)], dtype=torch.float64
     )
 
 

@@ -34,12 +34,19 @@ def test_guided_backpropagation_fails(verdict):
 
 
 @pytest.mark.parametrize(
-    "spec", ["control:EdgeDetector", "control:InputItself", "control:RandomMap"]
+    "spec",
+    ["control:EdgeDetector", "control:InputItself", "control:RandomMap", "control:ConstantMap"],
 )
 def test_what_does_not_look_at_the_model_fails(spec, verdict, digits):
     failed = verdict(CHECK, explainers.get(spec), digits)
     assert failed.outcome == "failed"
     assert failed.figure == pytest.approx(1)
+
+
+def test_positive_rules_fail(verdict, digits):
+    failed = verdict(CHECK, explainers.get("zennit:ZPlus"), digits)
+    assert failed.outcome == "failed"
+    assert failed.figure > 0.98
 
 
 def test_without_such_a_model_it_does_not_apply(verdict, table):

@@ -1,5 +1,7 @@
 """The map changes when what the model has learned is drawn anew, from the output down."""
 
+import re
+
 import pytest
 import torch
 from scipy.stats import spearmanr
@@ -55,10 +57,31 @@ def test_what_is_blind_to_the_weights_fails(spec, figure, verdict, digits):
     assert figure is None or failed.figure == pytest.approx(figure, abs=1e-12)
 
 
-def test_a_constant_map_cannot_tell(verdict, digits):
-    unknown = verdict(CHECK, explainers.get("control:ConstantMap"), digits)
-    assert unknown.outcome == "undecided"
-    assert unknown.reason == "No image can tell. 128 left out: constant maps."
+def test_a_map_that_is_always_constant_fails(verdict, digits):
+    failed = verdict(CHECK, explainers.get("control:ConstantMap"), digits)
+    assert (failed.outcome, failed.figure, failed.limit) == (
+        "failed",
+        1,
+        pytest.approx(0.55, abs=0.05),
+    )
+    assert failed.reason.startswith("The map is constant: it points to no place")
+
+
+def test_constant_maps_of_neurons_that_are_off_do_not_fail_the_gradient(verdict, finding):
+    """The lower of two ReLUs is off for half of the images, until the cascade reaches it."""
+    torch.manual_seed(0)
+    model = models.chain(8, 8, 8, 3)
+    with torch.no_grad():
+        model[0].bias -= 1.5
+    inputs = torch.randn(64, 8, generator=torch.Generator().manual_seed(0)).double()
+    maps = gradient(model, inputs, model(inputs).argmax(1))
+    off = (maps == 0).all(1)
+    assert 8 < off.sum() < 64
+    subject = xai.Subject(model, inputs)
+    found, bench = finding(CHECK, gradient, subject)
+    # A mean over the steps would be most of 1: all but the last leave the map as it is.
+    assert (found.values[off[bench.images]] == 0).any()
+    assert verdict(CHECK, gradient, subject).outcome == "passed"
 
 
 class Mirrored(nn.Module):
@@ -74,22 +97,22 @@ class Mirrored(nn.Module):
 
 
 @pytest.mark.parametrize("seed", range(6))
-def test_opposite_maps_of_two_classes_are_no_null(seed, verdict):
-    """They have a rank correlation of -1: halfway to it lies 0, where all unrelated maps are."""
+def test_opposite_maps_of_two_classes_do_not_fail_the_gradient(seed, verdict):
+    """They point to the same places, so that nobody can ask for maps that are less alike."""
     generator = torch.Generator().manual_seed(seed)
     inputs = torch.randn(64, 8, generator=generator).double()
     subject = xai.Subject(Mirrored(seed), inputs)
     passed = verdict(CHECK, gradient, subject, seed=seed)
     assert passed.outcome != "failed"
-    assert "unrelated maps -1" in passed.reason
-    assert passed.limit == pytest.approx(0.5)
+    assert "unrelated maps 1, " in passed.reason
+    assert passed.limit == pytest.approx(1)
 
 
 @pytest.mark.parametrize("subject", ["digits", "table", "signal"])
 def test_the_figure_is_the_mean_rank_correlation_over_the_steps(
     subject, recorder, finding, request
 ):
-    """With the sign, of sums over channels, against SciPy; the null: the nearest other target."""
+    """Its size, of sums over channels, against SciPy; the null: the nearest other target."""
     asked = recorder(gradient)
     found, bench = finding(CHECK, asked, request.getfixturevalue(subject))
     flat = [maps.double().sum(1).flatten(1) if maps.ndim > 2 else maps for maps in asked.maps]
@@ -101,7 +124,7 @@ def test_the_figure_is_the_mean_rank_correlation_over_the_steps(
 
     def correlations(ones, others):
         return torch.tensor(
-            [spearmanr(a, b).statistic for a, b in zip(ones, others, strict=True)]
+            [abs(spearmanr(a, b).statistic) for a, b in zip(ones, others, strict=True)]
         ).double()
 
     steps = torch.stack([correlations(maps, original) for maps in later])
@@ -119,9 +142,9 @@ def test_the_figure_is_the_mean_rank_correlation_over_the_steps(
     ]
     null = correlations(original, original[partners])
     assert torch.allclose(found.facts["unrelated maps"], null)
-    assert torch.allclose(found.limits, (1 + null.clamp_min(0)) / 2)
-    assert found.value_range == (-1.0, 1.0)
-    assert (found.values < 0).any()  # the sign is kept
+    assert torch.allclose(found.limits, (1 + null) / 2)
+    assert (found.value_range, found.limit_range) == ((0.0, 1.0), (0.5, 1.0))
+    assert (found.facts["with its sign"] < 0).any()
 
 
 class Turning:
@@ -135,23 +158,58 @@ class Turning:
         return inputs if same else -inputs
 
 
-def test_a_turned_sign_is_a_change(verdict, digits):
-    passed = verdict(CHECK, Turning(digits.model.fc2.weight), digits)
-    assert passed.outcome == "passed"
-    assert passed.figure == pytest.approx(-1)
+def test_a_map_that_is_turned_over_points_to_the_same_places(verdict, digits):
+    failed = verdict(CHECK, Turning(digits.model.fc2.weight), digits)
+    assert failed.outcome == "failed"
+    assert failed.figure == pytest.approx(1)
+    assert "with its sign -1" in failed.reason
+
+
+@pytest.mark.parametrize("spec, figure", [("zennit:ZPlus", 0.99), ("zennit:DTD", 0.9)])
+def test_positive_rules_fail_though_the_logit_turns_their_maps_over(spec, figure, verdict, digits):
+    """Sixt 2020. With the sign, half of the maps are opposite and the mean says nothing."""
+    failed = verdict(CHECK, explainers.get(spec), digits)
+    assert failed.outcome == "failed"
+    assert failed.figure > figure
+    signed = float(re.search(r"with its sign (-?[\d.]+)", failed.reason)[1])
+    assert abs(signed) < 0.6
+
+
+class Narrow(nn.Module):
+    """All that it has learned goes through a single number."""
+
+    def __init__(self):
+        super().__init__()
+        self.body, self.head = models.chain(12, 16, 1), models.chain(1, 8, 8, 8, 8, 8, 3, seed=1)
+
+    def forward(self, inputs):
+        return self.head(self.body(inputs))
+
+
+@pytest.mark.parametrize("check", [CHECK, "random_logit"])
+def test_no_map_needs_to_change_more_than_the_gradient(check, verdict):
+    """Through a single number, the gradient keeps its places until the lowest layer is drawn."""
+    inputs = torch.randn(64, 12, generator=torch.Generator().manual_seed(0)).double()
+    judged = verdict(check, gradient, xai.Subject(Narrow(), inputs, torch.arange(64) % 3))
+    assert judged.figure > 0.7
+    assert judged.limit >= (1 + judged.figure) / 2 - 1e-9
+    assert judged.outcome != "failed"
+    assert "gradients " in judged.reason
 
 
 def test_all_steps_count_alike(finding, digits):
-    """Three steps of 1 and the last of -1: a mean of 1/2."""
+    """Three steps of 1 and the last of less."""
+    noise = torch.rand(1, 1, 8, 8, generator=torch.Generator().manual_seed(0))
 
     def explain(model, inputs, targets):
         trained = torch.equal(model.conv1.weight, digits.model.conv1.weight)
-        return inputs if trained else -inputs
+        return inputs if trained else noise.expand_as(inputs)
 
     found, _ = finding(CHECK, explain, digits)
-    assert torch.allclose(found.values, torch.tensor(0.5).double())
-    for name, expected in {"head drawn anew": 1.0, "all drawn anew": -1.0}.items():
-        assert torch.allclose(found.facts[name], torch.tensor(expected).double())
+    first, last = found.facts["head drawn anew"], found.facts["all drawn anew"]
+    assert torch.allclose(first, torch.tensor(1.0).double())
+    assert last.max() < 0.6
+    assert torch.allclose(found.values, (3 + last) / 4)
 
 
 def test_structural_similarity_stands_beside_for_images_only(finding, digits, table):
@@ -160,3 +218,18 @@ def test_structural_similarity_stands_beside_for_images_only(finding, digits, ta
     assert (found.facts["SSIM of unrelated maps"] < 1).all()
     found, _ = finding(CHECK, gradient, table)
     assert "SSIM" not in found.facts
+
+
+def test_noise_that_no_seed_reaches_is_caught_by_asking_twice(verdict, digits):
+    """It does change with the weights, and with everything else: `deterministic` is who sees it."""
+    source = torch.Generator().manual_seed(0)
+
+    def explain(model, inputs, targets):
+        return torch.randn(inputs.shape, generator=source)
+
+    assert verdict(CHECK, explain, digits).outcome == "passed"
+    for declared in (False, True):
+        asked = xai.explainer(stochastic=declared)(explain)
+        failed = verdict("deterministic", asked, digits)
+        assert failed.outcome == "failed"
+        assert failed.fails_run

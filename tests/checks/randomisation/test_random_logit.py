@@ -65,6 +65,39 @@ def test_the_figure_is_the_correlation_with_a_random_other_class(
     assert torch.allclose(found.values, correlations(*asked.maps))
 
 
+@pytest.mark.parametrize("spec", ["zennit:ZPlus", "zennit:DTD", "zennit:AlphaBeta"])
+def test_positive_rules_fail_though_the_logit_turns_their_maps_over(spec, verdict, digits):
+    """Sixt 2020. The logits of other classes are mostly negative."""
+    options = {"alpha": 1.0} if spec.endswith("AlphaBeta") else {}
+    failed = verdict(CHECK, explainers.get(spec, **options), digits)
+    assert failed.outcome == "failed"
+    assert failed.figure > 0.98
+    assert "with its sign -0." in failed.reason
+
+
+def test_a_constant_map_fails(verdict, digits):
+    failed = verdict(CHECK, explainers.get("control:ConstantMap"), digits)
+    assert (failed.outcome, failed.figure) == ("failed", 1)
+
+
+def test_of_two_classes_a_map_of_one_sign_that_is_turned_over_cannot_tell(verdict, borderline):
+    """The same places, times the sign of the output: right of some networks, wrong of others."""
+
+    def explain(model, inputs, targets):
+        return inputs * (1 - 2 * targets.to(inputs))[:, None]
+
+    judged = verdict(CHECK, explain, borderline)
+    assert judged.outcome == "undecided"
+    assert judged.reason == (
+        "No image can tell. 64 left out: constant maps, or of one sign and turned over."
+    )
+
+
+def test_of_two_mirrored_classes_what_ignores_the_class_fails(verdict, borderline):
+    failed = verdict(CHECK, lambda model, inputs, targets: inputs - 0.5, borderline)
+    assert (failed.outcome, failed.figure) == ("failed", pytest.approx(1))
+
+
 def test_mirrored_classes_are_opposite_and_not_alike(verdict, borderline):
     passed = verdict(CHECK, gradient, borderline)
     assert passed.outcome == "passed"

@@ -8,7 +8,7 @@ from skimage.feature import hog
 from skimage.metrics import structural_similarity
 
 from pytest_xai.checks.randomisation import similarities
-from pytest_xai.checks.randomisation.similarities import FIGURE, Form
+from pytest_xai.checks.randomisation.similarities import FIGURE, SIGNED, Form
 
 
 @pytest.fixture
@@ -24,12 +24,13 @@ def unit(image):
 
 def test_all_are_what_the_libraries_compute(pair):
     found = Form(pair[0]).like(Form(pair[1]))
-    assert set(found) == {FIGURE, "without sign", "Pearson", "HOG", "SSIM"}
+    assert set(found) == {FIGURE, SIGNED, "without sign", "Pearson", "HOG", "SSIM"}
     for place in range(4):
         a, b = (maps[place].sum(0).numpy() for maps in pair)
         scaled = [image / np.abs(image).max() for image in (a, b)]
         expected = {
-            FIGURE: spearmanr(a.ravel(), b.ravel()).statistic,
+            FIGURE: abs(spearmanr(a.ravel(), b.ravel()).statistic),
+            SIGNED: spearmanr(a.ravel(), b.ravel()).statistic,
             "without sign": spearmanr(np.abs(a).ravel(), np.abs(b).ravel()).statistic,
             "Pearson": pearsonr(a.ravel(), b.ravel()).statistic,
             "HOG": spearmanr(*(hog(unit(i), pixels_per_cell=(3, 3)) for i in (a, b))).statistic,
@@ -46,20 +47,21 @@ def test_large_maps_have_cells_of_16_pixels():
     assert Form(a).like(Form(b))["HOG"].item() == pytest.approx(expected.statistic)
 
 
-def test_opposite_maps_are_alike_without_the_sign_alone(pair):
+def test_maps_that_are_turned_over_are_alike_in_the_figure(pair):
     found = Form(pair[0]).like(Form(-pair[0]))
-    assert torch.allclose(found["without sign"], torch.ones(4).double())
-    for name in (FIGURE, "Pearson"):
+    for name in (FIGURE, "without sign"):
+        assert torch.allclose(found[name], torch.ones(4).double())
+    for name in (SIGNED, "Pearson"):
         assert torch.allclose(found[name], -torch.ones(4).double())
 
 
 @pytest.mark.parametrize(
     "shape, names",
     [
-        ((3, 20), {FIGURE, "without sign", "Pearson"}),
-        ((3, 2, 20), {FIGURE, "without sign", "Pearson", "SSIM"}),
-        ((3, 1, 7, 9), {FIGURE, "without sign", "Pearson", "SSIM"}),
-        ((3, 1, 8, 8, 8), {FIGURE, "without sign", "Pearson", "SSIM"}),
+        ((3, 20), {FIGURE, SIGNED, "without sign", "Pearson"}),
+        ((3, 2, 20), {FIGURE, SIGNED, "without sign", "Pearson", "SSIM"}),
+        ((3, 1, 7, 9), {FIGURE, SIGNED, "without sign", "Pearson", "SSIM"}),
+        ((3, 1, 8, 8, 8), {FIGURE, SIGNED, "without sign", "Pearson", "SSIM"}),
     ],
 )
 def test_each_kind_of_input_has_what_is_defined_for_it(shape, names):
@@ -69,9 +71,33 @@ def test_each_kind_of_input_has_what_is_defined_for_it(shape, names):
 
 def test_without_scikit_image_there_is_no_hog(pair, monkeypatch):
     monkeypatch.setattr(similarities, "find_spec", lambda name: None)
-    assert set(Form(pair[0]).like(Form(pair[1]))) == {FIGURE, "without sign", "Pearson", "SSIM"}
+    assert set(Form(pair[0]).like(Form(pair[1]))) == {
+        FIGURE,
+        SIGNED,
+        "without sign",
+        "Pearson",
+        "SSIM",
+    }
 
 
-def test_a_constant_map_is_like_nothing(pair):
-    constant = torch.ones_like(pair[0])
-    assert all(values.isnan().all() for values in Form(constant).like(Form(pair[1])).values())
+def test_maps_whose_pixels_change_sign_by_themselves_are_not_alike_in_the_figure():
+    """Where evidence is for and where against counts, though the absolute values are equal."""
+    torch.manual_seed(0)
+    maps = torch.randn(4, 1, 32, 32).double()
+    found = Form(maps * torch.randn_like(maps).sign()).like(Form(maps))
+    assert torch.allclose(found["without sign"], torch.ones(4).double())
+    assert (found[FIGURE] < 0.2).all()
+
+
+def test_a_constant_map_is_like_a_constant_original_alone(pair):
+    constant = Form(torch.ones_like(pair[0]))
+    assert all(values.isnan().all() for values in constant.like(Form(pair[1])).values())
+    for other, figure in ((Form(pair[1]), 0), (Form(torch.zeros_like(pair[0])), 1)):
+        found = other.like(constant)
+        assert found.pop(FIGURE).tolist() == [figure] * 4
+        assert all(values.isnan().all() for values in found.values())
+
+
+def test_a_map_has_one_sign_where_no_pixels_are_opposite():
+    maps = torch.tensor([[0.0, 1, 2], [-1, 0, -2], [-1, 0, 1], [0, 0, 0]])
+    assert Form(maps).one_sign.tolist() == [True, True, False, True]

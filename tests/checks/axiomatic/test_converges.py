@@ -1,0 +1,188 @@
+"""More steps bring an integral along a path nearer to f(x) - f(x')."""
+
+import functools
+
+import pytest
+import torch
+from torch import nn
+
+import pytest_xai as xai
+from fixtures import models
+from fixtures.right import RULES, gradient, integrated_gradients, path_gradient
+from fixtures.wrong.conditions import CONDITIONS
+from pytest_xai import explainers
+
+CHECK = "converges"
+STEPS = [name for name, wrong in CONDITIONS.items() if wrong.check == CHECK]
+
+
+def by(rule):
+    @xai.explainer(needs_baseline=True)
+    def explain(*given, baseline, n_steps=8):
+        return integrated_gradients(rule, n_steps)(*given, baseline=baseline)
+
+    return explain
+
+
+@pytest.mark.parametrize(
+    "subject, rule",
+    [
+        *(("table", rule) for rule in RULES),
+        *((subject, "gauss") for subject in ("digits", "normed", "one_logit", "scalar")),
+        ("signal", "right"),
+    ],
+)
+def test_right_rules_pass(rule, subject, verdict, request):
+    passed = verdict(CHECK, by(rule), request.getfixturevalue(subject))
+    assert (passed.outcome, passed.images, passed.limit) == ("passed", 4, 1)
+    assert passed.figure < 0.7
+
+
+@pytest.mark.parametrize("name", STEPS)
+def test_wrong_ones_fail_on_a_tiny_model_too(name, verdict, table):
+    failed = verdict(CHECK, CONDITIONS[name].explainer, table)
+    assert failed.outcome == "failed"
+    assert failed.figure > 1
+
+
+def test_what_is_asked_of_the_explainer(finding, table):
+    asked = []
+
+    @xai.explainer(needs_baseline=True)
+    def explain(model, inputs, targets, baseline, steps=3):
+        asked.append((steps, inputs.clone(), baseline.clone()))
+        return path_gradient(model, inputs, targets, baseline=baseline, steps=steps)
+
+    _, bench = finding(CHECK, explain, table)
+    near = bench.inputs + (bench.baseline - bench.inputs) / 32
+    expected = [
+        (8, bench.inputs, bench.baseline),
+        (64, bench.inputs, bench.baseline),
+        (64, bench.baseline, bench.inputs),
+        (8, bench.inputs, near),
+    ]
+    for (steps, inputs, baseline), (count, end, start) in zip(asked, expected, strict=True):
+        assert steps == count
+        assert torch.equal(inputs, end)
+        assert torch.equal(baseline, start)
+
+
+def test_the_gap_and_its_bound_of_a_parabola(finding):
+    """f = x^2 from 0 to 2: slope 4 x along the path, variation 8, right sums 4 + 4/n."""
+    model = Square()
+    inputs = torch.full((32, 1), 2.0).double()
+    found, _ = finding(CHECK, by("right"), xai.Subject(model, inputs))
+    expected = {"gap, 8 steps": 4 / 8, "gap, 64 steps": 4 / 64, "gap, from nearby": 4 / 8 / 32**2}
+    for name, value in expected.items():
+        assert found.facts[name] == pytest.approx(torch.full((32,), value).double()), name
+    bounds = {
+        "bound, 8 steps": 8 / 8,
+        "bound, 64 steps": 8 / 64,
+        "bound, from nearby": 8 / 8 / 1024,
+    }
+    for name, value in bounds.items():
+        # Float32's rounding of the step sizes is allowed for.
+        assert found.facts[name] == pytest.approx(
+            torch.full((32,), 1.5 * torch.pi * value).double(), rel=2e-3
+        ), name
+    # From 2 to 0 right sums are -(4 - 4/n): together 8/n, of twice the bound.
+    assert found.facts["gap, swapped"] == pytest.approx(torch.full((32,), 8 / 64).double())
+    assert found.values == pytest.approx(torch.full((32,), 1 / (3 * torch.pi)).double(), rel=2e-3)
+
+
+class Square(nn.Module):
+    """f = x^2 and its negative, without weights."""
+
+    def forward(self, inputs):
+        return torch.cat([inputs**2, -(inputs**2)], 1)
+
+
+def test_midpoints_are_exact_on_a_line(finding):
+    weight = torch.tensor([[1.0, -2.0], [0.5, 3.0]]).double()
+    subject = xai.Subject(models.linear(weight), torch.rand(32, 2).double())
+    found, _ = finding(CHECK, by("midpoint"), subject)
+    assert (found.facts["gap, 64 steps"] < 1e-14).all()
+    assert (found.values < 0.01).all()
+
+
+@pytest.mark.parametrize("error, outcome", [(0.0, "passed"), (1e-3, "failed")])
+def test_on_a_line_the_tolerance_is_that_of_rounding(error, outcome, verdict):
+    @xai.explainer(needs_baseline=True)
+    def explain(*given, baseline, steps=2):
+        return (1 + error) * path_gradient(*given, baseline=baseline, steps=steps)
+
+    subject = xai.Subject(models.linear(torch.ones(2, 3).double()), torch.rand(8, 3).double() + 1)
+    assert verdict(CHECK, explain, subject).outcome == outcome
+
+
+def test_whoever_is_exact_needs_no_more_steps(verdict):
+    weight = torch.tensor([[1.0, -2.0], [0.5, 3.0]]).double()
+
+    @xai.explainer(needs_baseline=True)
+    def closed(model, inputs, targets, baseline, steps=1):
+        return gradient(model, inputs, targets) * (inputs - baseline)
+
+    subject = xai.Subject(models.linear(weight), torch.rand(8, 2).double())
+    assert verdict(CHECK, closed, subject).outcome == "passed"
+    failed = verdict(CHECK, closed, xai.Subject(Square(), torch.full((8, 1), 2.0).double()))
+    assert failed.outcome == "failed"
+    assert failed.reason.startswith("8 steps and 64 steps take as many evaluations")
+
+
+def test_who_takes_no_steps_or_no_baseline_is_told_how(verdict, table):
+    none = verdict(CHECK, integrated_gradients("gauss", 8), table)
+    assert none.outcome == "not_applicable"
+    assert none.reason == "takes no number of steps: give it a keyword steps or n_steps"
+    bare = verdict(CHECK, lambda *given, steps=8: steps * gradient(*given), table)
+    assert (bare.outcome, bare.reason) == (
+        "not_applicable",
+        "takes no baseline: its path cannot be chosen",
+    )
+
+
+# ------------------------------------------------------------------------------------- how to ask
+
+
+def test_callables_are_asked_by_their_keyword():
+    def explain(model, inputs, targets, *, n_steps=4):
+        return n_steps
+
+    for explainer in (explain, functools.partial(explain), xai.explainer(name="x")(explain)):
+        guest = xai.protocol.named(explainer, "other")
+        assert guest.with_steps(7)(None, None, None) == 7
+        assert guest.call(None, None, None) == 4
+        # Under another name it is still asked.
+        assert xai.protocol.named(guest, "third").with_steps(9)(None, None, None) == 9
+
+
+def test_callables_without_a_keyword_cannot_be_asked():
+    assert xai.protocol.named(gradient).with_steps is None
+    assert xai.protocol.named(dict.fromkeys).with_steps is None
+    assert explainers.get("captum:Saliency").with_steps is None
+
+
+def test_the_gallery_is_built_again_with_its_other_options(table):
+    built = explainers.get("captum:IntegratedGradients", method="riemann_left", steps=5)
+    given = table.model, table.inputs[:2], table.targets[:2]
+    maps = built.with_steps(3)(*given, baseline=table.baseline)
+    expected = integrated_gradients("left", 3)(*given, baseline=table.baseline)
+    assert torch.allclose(maps, expected, atol=1e-6)
+
+
+@pytest.mark.parametrize("method", ["gausslegendre", "riemann_middle", "riemann_right"])
+def test_integrated_gradients_of_captum_pass(method, verdict, digits):
+    ig = explainers.get("captum:IntegratedGradients", method=method)
+    assert "converges" in ig.traits.claims
+    assert verdict(CHECK, ig, digits).outcome == "passed"
+
+
+def test_trapezoids_of_captum_are_low_by_one_in_n(verdict):
+    """Its weights add up to 7/8 for 8 steps: on a line f the gap is an eighth of f(x) - f(x')."""
+    subject = xai.Subject(models.linear(torch.ones(1, 3).double()), torch.ones(4, 3).double())
+    ig = explainers.get("captum:IntegratedGradients", method="riemann_trapezoid")
+    failed = verdict(CHECK, ig, subject)
+    assert failed.outcome == "failed"
+    assert "a step too many or too few" in failed.reason
+    facts = failed.counterexample["facts"]
+    assert facts["gap, 8 steps"] == pytest.approx(3 / 8)
+    assert facts["gap, from nearby"] == pytest.approx(3 / 8 / 32)

@@ -1,0 +1,175 @@
+"""What an explainer declares of the sign of its attributions holds."""
+
+from functools import partial
+
+import pytest
+import torch
+
+import pytest_xai as xai
+from fixtures import models
+from fixtures.right import gradient, input_x_gradient, integrated_gradients, occlusion
+from fixtures.wrong import WRONG
+from pytest_xai import explainers
+
+CHECK = "sign_convention"
+SUBJECTS = ["digits", "normed", "table", "signal", "one_logit", "scalar"]
+ROUNDING = 8 * torch.finfo(torch.float64).eps
+
+
+def declared(sign, explainer, *, baseline=False):
+    """The explainer with a declared sign."""
+
+    def explain(*given, **options):
+        return explainer(*given, **options)
+
+    return xai.explainer(sign=sign, needs_baseline=baseline)(explain)
+
+
+EVIDENCE = {
+    "product": declared("evidence", input_x_gradient),
+    "ig": declared("evidence", integrated_gradients(steps=4), baseline=True),
+    "occlusion": declared("evidence", occlusion, baseline=True),
+}
+
+
+@pytest.mark.parametrize("explainer", EVIDENCE.values(), ids=EVIDENCE)
+@pytest.mark.parametrize("subject", SUBJECTS)
+def test_contributions_are_evidence(explainer, subject, verdict, request):
+    passed = verdict(CHECK, explainer, request.getfixturevalue(subject))
+    assert (passed.outcome, passed.images, passed.direction) == ("passed", 32, ">=")
+    assert passed.figure > 0.1
+
+
+@pytest.mark.parametrize("change", [torch.abs, torch.relu, torch.square])
+@pytest.mark.parametrize("subject", ["digits", "table"])
+def test_what_has_no_values_below_zero_is_not_negative(change, subject, verdict, request):
+    explainer = declared("non_negative", lambda *given: change(gradient(*given)))
+    passed = verdict(CHECK, explainer, request.getfixturevalue(subject))
+    assert (passed.outcome, passed.limit) == ("passed", 0)
+    assert passed.figure >= 0
+
+
+@pytest.mark.parametrize("least, figure", [(0.0, 0.0), (-1e-12, -5e-13), (-1.0, -0.5)])
+def test_one_value_below_zero_is_too_many(least, figure, verdict, table):
+    def explain(model, inputs, targets):
+        maps = torch.zeros_like(inputs)
+        maps[:, 3], maps[:, 7] = 2, least
+        return maps
+
+    judged = verdict(CHECK, declared("non_negative", explain), table)
+    assert judged.figure == figure
+    assert judged.outcome == ("passed" if least == 0 else "failed")
+
+
+@pytest.mark.parametrize("subject", SUBJECTS)
+def test_the_ends_speak_for_and_against_the_target(subject, recorder, finding, request):
+    """The first feature for every other class, the last for the others, louder than the model."""
+    subject = request.getfixturevalue(subject)
+    asked = recorder(integrated_gradients(steps=2), needs_baseline=True, sign="evidence")
+    _, bench = finding(CHECK, asked, subject)
+    model, network = asked.models
+    (inputs, again), baseline = asked.inputs, bench.baseline.flatten(1)
+    assert model is subject.model
+    assert torch.equal(inputs, again)
+    rows, low, high = inputs.flatten(1), *bench.bounds
+    for end in (0, -1):
+        assert torch.equal(rows[:, end], baseline[:, end].clamp(min=0) + (high - low))
+    assert torch.equal(rows[:, 1:-1], bench.inputs.flatten(1)[:, 1:-1])
+    added = (network(inputs) - model(inputs)).double()
+    turns = torch.tensor([1.0, -1.0]).repeat(10)[: bench.classes]
+    assert torch.equal(added.sign(), turns.expand_as(added).double())
+    # Either alone exceeds everything the model does a hundred times.
+    assert added.abs().min() > 100 * max(model(inputs).abs().max(), asked.maps[0].abs().max())
+    flat = rows.clone()
+    flat[:, 0] = 0
+    against = (network(flat.view_as(inputs)) - model(flat.view_as(inputs))).double()
+    assert torch.equal(against.sign(), -turns.expand_as(against).double())
+    assert against.abs().min() > 99 * max(model(inputs).abs().max(), asked.maps[0].abs().max())
+
+
+def test_the_figure_is_the_smaller_of_the_two(finding, table):
+    def explain(model, inputs, targets):
+        maps = torch.zeros_like(inputs)
+        turn = 1.0 - 2 * (targets % 2)
+        maps[:, 0], maps[:, 5], maps[:, -1] = 3 * turn, 4, -1 * turn
+        return maps
+
+    found, bench = finding(CHECK, declared("evidence", explain), table)
+    assert (found.values == 0.25).all()
+    assert found.limits == bench.rounding
+    assert (found.facts["first feature, as expected"] == 3).all()
+    assert (found.facts["last feature, as expected"] == 1).all()
+
+
+@pytest.mark.parametrize(
+    "change, figure",
+    [(torch.neg, -1.0), (torch.abs, None), (lambda maps: 0 * maps, 0.0)],
+    ids=["turned", "lost", "zero"],
+)
+@pytest.mark.parametrize("subject", ["digits", "table", "one_logit"])
+def test_another_sign_fails(change, figure, subject, verdict, request):
+    def explain(*given):
+        return change(input_x_gradient(*given))
+
+    failed = verdict(CHECK, declared("evidence", explain), request.getfixturevalue(subject))
+    assert failed.outcome == "failed"
+    assert failed.figure < ROUNDING
+    if figure is not None:
+        assert failed.figure == pytest.approx(figure)
+    assert "evidence for the target" in failed.reason
+
+
+def test_evidence_of_another_output_fails(verdict, table):
+    def explain(model, inputs, targets):
+        return input_x_gradient(model, inputs, (targets + 1) % 3)
+
+    failed = verdict(CHECK, declared("evidence", explain), table)
+    assert failed.outcome == "failed"
+    assert "that of another output" in failed.reason
+
+
+def test_a_feature_alone_speaks_for_the_target(verdict):
+    """There is no second place that could speak against it."""
+    generator = torch.Generator().manual_seed(0)
+    column = torch.rand(32, 1, generator=generator).double()
+    pixel = torch.rand(32, 2, 1, 1, generator=generator).double()
+    head = torch.nn.Sequential(torch.nn.Flatten(), models.chain(2, 4, 2)).eval()
+    for subject in (xai.Subject(models.chain(1, 3, 2), column), xai.Subject(head, pixel)):
+        passed = verdict(CHECK, EVIDENCE["product"], subject)
+        assert (passed.outcome, passed.figure) == ("passed", 1)
+        failed = verdict(CHECK, WRONG["turns the sign of evidence round"].explainer, subject)
+        assert failed.outcome == "failed"
+
+
+def test_who_declares_nothing_is_not_judged(verdict, digits):
+    nothing = verdict(CHECK, xai.explainer(claims={CHECK})(partial(gradient)), digits)
+    assert nothing.outcome == "not_applicable"
+    assert "declares no sign" in nothing.reason
+
+
+def test_zero_maps_are_not_negative_but_tell_nothing(verdict, digits):
+    zero = verdict(CHECK, declared("non_negative", lambda model, x, t: 0 * x), digits)
+    assert zero.outcome == "undecided"
+    assert "32 left out: zero maps." in zero.reason
+
+
+@pytest.mark.parametrize(
+    "spec, options, sign",
+    [
+        ("captum:Saliency", {}, "non_negative"),
+        ("captum:Saliency", {"absolute": False}, None),
+        ("captum:LayerGradCam", {}, "non_negative"),
+        ("xai:FEM", {}, "non_negative"),
+        ("captum:IntegratedGradients", {}, "evidence"),
+        ("captum:DeepLift", {}, "evidence"),
+        ("captum:Occlusion", {}, "evidence"),
+        ("zennit:LRPZero", {}, "evidence"),
+        ("zennit:ZPlus", {}, None),
+    ],
+)
+def test_methods_of_the_gallery(spec, options, sign, verdict, digits):
+    explainer = explainers.get(spec, **options)
+    assert explainer.traits.sign == sign
+    assert (CHECK in explainer.traits.claims) == (sign is not None)
+    outcome = "not_applicable" if sign is None else "passed"
+    assert verdict(CHECK, explainer, digits).outcome == outcome

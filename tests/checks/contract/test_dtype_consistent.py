@@ -1,0 +1,189 @@
+"""The map in float32 is that in float64, as far as float32 goes."""
+
+import copy
+
+import pytest
+import torch
+from torch import nn
+
+import pytest_xai as xai
+from fixtures import models
+from fixtures.right import (
+    gradient,
+    input_x_gradient,
+    integrated_gradients,
+    occlusion,
+    smooth_gradient,
+)
+from fixtures.wrong.conditions import CONDITIONS
+from pytest_xai import explainers
+
+CHECK = "dtype_consistent"
+LIMIT = 2.0**-14
+RIGHT = [gradient, input_x_gradient, integrated_gradients("gauss", 8), occlusion]
+
+
+@pytest.mark.parametrize("subject", ["digits", "normed", "table", "signal", "scalar"])
+@pytest.mark.parametrize("explainer", RIGHT, ids=lambda each: each.__name__)
+def test_right_explainers_pass(explainer, subject, verdict, request):
+    passed = verdict(CHECK, explainer, request.getfixturevalue(subject))
+    assert (passed.outcome, passed.images, passed.limit) == ("passed", 4, LIMIT)
+    # Of the order of float32's rounding, whichever of the two the subject is in.
+    assert 1e-9 < passed.figure < LIMIT
+
+
+@pytest.mark.parametrize("share, outcome", [(0.9, "passed"), (1.1, "failed")])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_the_figure_is_the_change_of_a_value(share, outcome, dtype, verdict):
+    """Maps that are higher in float32 by a share of each value."""
+    weight = torch.tensor([[1.0, -2.0, 4.0]]).to(dtype)
+    subject = xai.Subject(models.linear(weight), torch.ones(4, 3, dtype=dtype))
+
+    def explain(model, inputs, targets):
+        factor = 1 + share * LIMIT if inputs.dtype == torch.float32 else 1
+        return factor * gradient(model, inputs, targets)
+
+    judged = verdict(CHECK, explain, subject)
+    assert judged.outcome == outcome
+    assert judged.figure == pytest.approx(share * LIMIT, rel=0.01)
+
+
+@pytest.mark.parametrize("jumps, outcome", [(2, "passed"), (3, "failed")])
+def test_maps_of_some_images_may_jump(jumps, outcome, verdict):
+    """The lower median of four images: two may be another map altogether."""
+    model = models.chain(3, 2)
+    inputs = torch.arange(12.0, dtype=torch.float64).reshape(4, 3)
+
+    def explain(_, inputs, targets):
+        maps = torch.ones_like(inputs)
+        jumping = inputs[:, 0] < 3 * jumps
+        return torch.where(jumping[:, None] & (inputs.dtype == torch.float32), -maps, maps)
+
+    judged = verdict(CHECK, explain, xai.Subject(model, inputs))
+    assert judged.outcome == outcome
+    assert judged.figure == (0 if outcome == "passed" else 2)
+
+
+@pytest.mark.parametrize("changed, outcome", [(4, "passed"), (5, "failed")])
+def test_half_of_the_values_may_jump(changed, outcome, verdict):
+    def explain(_, inputs, targets):
+        maps = torch.ones_like(inputs)
+        if inputs.dtype == torch.float32:
+            maps[:, :changed] = 3
+        return maps
+
+    subject = xai.Subject(models.chain(9, 2), torch.rand(4, 9).double())
+    assert verdict(CHECK, explain, subject).outcome == outcome
+
+
+def test_a_map_that_rounding_turns_over_passes(verdict):
+    """Its values change their sign with the last bits of the input, as a unit at zero does."""
+
+    def explain(_, inputs, targets):
+        return torch.where(inputs > inputs.float().to(inputs), 1.0, -1.0).to(inputs)
+
+    inputs = torch.rand(4, 9).double()
+    inputs = inputs.float().double() * (1 + 1e-9)
+    judged = verdict(CHECK, explain, xai.Subject(models.chain(9, 2), inputs))
+    assert judged.outcome == "passed"
+    assert judged.figure == 2
+    assert judged.limit > 10 * 2
+
+
+def test_small_values_do_not_count(verdict):
+    """Those below a hundredth of the largest, which cancellation makes."""
+
+    def explain(_, inputs, targets):
+        maps = torch.full_like(inputs, 1e-3)
+        maps[:, 0] = 1
+        if inputs.dtype == torch.float32:
+            maps[:, 1:] *= 2
+        return maps
+
+    subject = xai.Subject(models.chain(9, 2), torch.rand(4, 9).double())
+    passed = verdict(CHECK, explain, subject)
+    assert (passed.outcome, passed.figure) == ("passed", 0)
+
+
+def test_empty_maps_cannot_tell_but_an_empty_and_a_full_one_can(verdict, table):
+    undecided = verdict(CHECK, lambda _, inputs, __: torch.zeros_like(inputs), table)
+    assert undecided.outcome == "undecided"
+
+    def explain(_, inputs, targets):
+        return torch.full_like(inputs, float(inputs.dtype == torch.float32))
+
+    assert verdict(CHECK, explain, table).outcome == "failed"
+
+
+@pytest.mark.parametrize(
+    "name, figure",
+    [
+        ("casts the model to bfloat16", 2**-8),
+        ("rounds its map to half precision", 2**-11),
+        ("rounds its map to half precision and back", 2**-11),
+    ],
+)
+@pytest.mark.parametrize("subject", ["digits", "digits_double"])
+def test_the_rounding_of_the_dtype_that_it_computes_in(name, figure, subject, verdict, request):
+    failed = verdict(CHECK, CONDITIONS[name].explainer, request.getfixturevalue(subject))
+    assert failed.outcome == "failed"
+    assert failed.figure >= figure
+    assert failed.figure < 0.1
+
+
+class Coarse(nn.Module):
+    """A model that computes in less than float32 itself."""
+
+    def __init__(self, dtype):
+        super().__init__()
+        self.layer, self.dtype = models.chain(5, 4, 3).float(), dtype
+
+    def forward(self, inputs):
+        hidden = self.layer(inputs)
+        return hidden.to(self.dtype).to(hidden)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_what_the_model_loses_is_not_the_explainers_doing(dtype, verdict):
+    subject = xai.Subject(Coarse(dtype).eval(), torch.rand(4, 5))
+    judged = verdict(CHECK, gradient, subject)
+    assert judged.outcome == "not_applicable"
+    assert judged.reason == "the model itself is less precise than float32"
+
+
+def test_a_model_of_one_dtype_is_not_applicable(verdict):
+    class Fixed(nn.Module):
+        def forward(self, inputs):
+            return inputs @ torch.ones(5, 3)
+
+    judged = verdict(CHECK, gradient, xai.Subject(Fixed(), torch.rand(4, 5)))
+    assert (judged.outcome, judged.reason) == (
+        "not_applicable",
+        "the model does not run in float64",
+    )
+
+
+def test_an_explainer_of_one_dtype_is_not_applicable(verdict, digits):
+    def explain(model, inputs, targets):
+        if inputs.dtype == torch.float64:
+            raise TypeError("only float32")
+        return gradient(model, inputs, targets)
+
+    judged = verdict(CHECK, explain, digits)
+    assert judged.outcome == "not_applicable"
+    assert "it does not explain in float64" in judged.reason
+    assert "only float32" in judged.reason
+
+
+def test_maps_that_are_always_float32_pass_and_it_is_said(verdict, digits):
+    passed = verdict(CHECK, lambda *given: gradient(*given).float(), digits)
+    assert passed.outcome == "passed"
+    assert "It returns float32 for inputs in float64" in passed.reason
+
+
+def test_other_dtypes_and_stochastic_and_stored_maps_are_not_applicable(verdict, digits):
+    half = xai.Subject(copy.deepcopy(models.chain(5, 3)).bfloat16(), torch.rand(4, 5).bfloat16())
+    assert "the inputs are in torch.bfloat16" in verdict(CHECK, gradient, half).reason
+    assert "draws other numbers" in verdict(CHECK, smooth_gradient, digits).reason
+    stored = explainers.from_maps(torch.rand(128, 1, 8, 8))
+    assert "these maps are stored" in verdict(CHECK, stored, digits).reason

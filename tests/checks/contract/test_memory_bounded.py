@@ -1,0 +1,205 @@
+"""However often an explainer is called, what it keeps stays bounded."""
+
+import collections
+import functools
+import gc
+
+import pytest
+import torch
+from torch import nn
+
+import pytest_xai as xai
+from fixtures import models
+from fixtures.right import gradient, integrated_gradients, occlusion, smooth_gradient
+from fixtures.wrong.conditions import CONDITIONS
+from pytest_xai.protocol import traits_of
+
+CHECK = "memory_bounded"
+CALLS, MANY = 6, 64
+
+
+@pytest.mark.parametrize("subject", ["digits", "normed", "table", "scalar"])
+@pytest.mark.parametrize(
+    "explainer", [gradient, integrated_gradients("gauss", 4), occlusion, smooth_gradient]
+)
+def test_right_explainers_pass_after_six_calls(explainer, subject, recorder, finding, request):
+    calls = []
+
+    @xai.explainer(needs_baseline=traits_of(explainer).needs_baseline)
+    def explain(*given, **baseline):
+        calls.append(len(given[1]))
+        return explainer(*given, **baseline)
+
+    found, _ = finding(CHECK, explain, request.getfixturevalue(subject))
+    assert calls == [1] * CALLS
+    assert (found.values == 0).all()
+    assert found.cause == ""
+
+
+def keeping(bound, of=lambda inputs: inputs.clone()):
+    kept = collections.deque(maxlen=bound)
+
+    def explain(model, inputs, targets):
+        kept.append(of(inputs))
+        return gradient(model, inputs, targets)
+
+    return explain
+
+
+@pytest.mark.parametrize("bound, outcome", [(1, "passed"), (28, "passed"), (None, "failed")])
+def test_a_cache_with_a_bound_passes(bound, outcome, verdict, table):
+    judged = verdict(CHECK, keeping(bound), table)
+    assert judged.outcome == outcome
+    assert judged.figure == (20 if outcome == "failed" else 0)
+
+
+def test_functools_caches(verdict, table):
+    def cached(bound):
+        @functools.lru_cache(maxsize=bound)
+        def remember(key):
+            return torch.frombuffer(bytearray(key), dtype=torch.float64)
+
+        def explain(model, inputs, targets):
+            return gradient(model, inputs, targets) + 0 * remember(inputs.numpy().tobytes())[0]
+
+        return explain
+
+    assert verdict(CHECK, cached(16), table).outcome == "passed"
+    assert verdict(CHECK, cached(None), table).outcome == "failed"
+
+
+def test_no_input_comes_twice(verdict, table):
+    keys = []
+
+    def explain(model, inputs, targets):
+        keys.append(inputs.clone())
+        return gradient(model, inputs, targets)
+
+    verdict(CHECK, explain, table)
+    assert len(keys) == MANY
+    assert len(torch.cat(keys).unique(dim=0)) == MANY
+
+
+@pytest.mark.parametrize(
+    "keep, values",
+    [
+        (lambda inputs: inputs.clone(), 20),
+        (lambda inputs: inputs.repeat(3, 1), 60),
+        (lambda inputs: inputs.clone().requires_grad_().exp(), 40),  # the graph's leaf as well
+        (lambda inputs: {"a": [inputs.clone(), inputs.clone()]}, 40),
+    ],
+)
+def test_the_figure_is_what_every_call_keeps(keep, values, finding, table):
+    found, _ = finding(CHECK, keeping(None, keep), table)
+    assert (found.values == values).all()
+    assert (found.facts["values of tensors per call"] == values).all()
+    assert (found.facts["hooks and attributes per call"] == 0).all()
+    assert f"tensors of {values} values" in found.cause
+
+
+def hook(model, _):
+    model[0].register_full_backward_hook(lambda *_: None)
+
+
+def global_hook(*_):
+    nn.modules.module.register_module_forward_pre_hook(lambda *_: None)
+
+
+def weight_hook(model, _):
+    model[0].weight.register_hook(lambda _: None)
+
+
+def attribute(model, call):
+    setattr(model[0], f"call{call}", 1)
+
+
+def entry(model, _):
+    vars(model[0]).setdefault("log", []).append(1)
+
+
+@pytest.mark.parametrize("act", [hook, global_hook, weight_hook, attribute, entry])
+def test_what_grows_in_the_model_is_counted_and_put_back(act, finding, table, photograph, changed):
+    calls = []
+
+    def explain(model, inputs, targets):
+        maps = gradient(model, inputs, targets)
+        act(model, len(calls))
+        calls.append(1)
+        return maps
+
+    before = photograph(table.model)
+    found, _ = finding(CHECK, explain, table)
+    assert (found.values == 1).all()
+    assert (found.facts["hooks and attributes per call"] == 1).all()
+    assert found.cause == "Every call keeps 1 hooks or attributes in the model (remove them)."
+    assert changed(before, photograph(table.model)) == []
+
+
+def test_what_is_left_once_does_not_grow(finding, table):
+    """That is the check side_effects's to say."""
+
+    def explain(model, inputs, targets):
+        model[0].kept = inputs.clone()
+        return gradient(model, inputs, targets)
+
+    found, _ = finding(CHECK, explain, table)
+    assert (found.values == 0).all()
+
+
+def test_cycles_are_collected_before_they_count(verdict, table):
+    def explain(model, inputs, targets):
+        cycle = [inputs.clone()]
+        cycle.append(cycle)
+        return gradient(model, inputs, targets)
+
+    assert verdict(CHECK, explain, table).outcome == "passed"
+
+
+class Logging(nn.Module):
+    """A model that keeps all its inputs."""
+
+    def __init__(self):
+        super().__init__()
+        self.layer, self.log = models.chain(5, 3), []
+
+    def forward(self, inputs):
+        self.log.append(inputs.detach().clone())
+        return self.layer(inputs)
+
+
+def test_what_the_model_keeps_is_not_the_explainers_doing(verdict):
+    judged = verdict(CHECK, gradient, xai.Subject(Logging().eval(), torch.rand(4, 5).double()))
+    assert judged.outcome == "not_applicable"
+    assert judged.reason == "the model itself keeps more with every call"
+
+
+def test_a_single_image_is_enough(verdict):
+    subject = xai.Subject(models.chain(5, 3), torch.rand(1, 5).double())
+    assert verdict(CHECK, gradient, subject).outcome == "passed"
+    failed = verdict(CHECK, keeping(None), subject)
+    assert (failed.outcome, failed.figure) == ("failed", 5)
+
+
+def test_nothing_stays_frozen(verdict, table):
+    verdict(CHECK, gradient, table)
+    assert gc.get_freeze_count() == 0
+
+    def explain(*_):
+        raise ValueError("no")
+
+    assert verdict(CHECK, explain, table).outcome == "error"
+    assert gc.get_freeze_count() == 0
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize(
+    "name, outcome", [(None, "passed"), ("keeps its graphs in a list", "failed")]
+)
+def test_on_a_gpu_its_allocator_counts(name, outcome, verdict, digits):
+    subject = xai.Subject(digits.model, digits.inputs[:8], device="cuda")
+    explain = gradient if name is None else CONDITIONS[name].explainer
+    try:
+        judged = verdict(CHECK, explain, subject)
+    finally:
+        digits.model.cpu()
+    assert judged.outcome == outcome
