@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from pytest_xai import checks, explainers, measures
+    from pytest_xai import strategies as strategies  # public, but not in __all__; see _ASKED_FOR
     from pytest_xai.bench import Bench
     from pytest_xai.cases import parametrize_with_checks
+    from pytest_xai.checking import check_explainer
     from pytest_xai.errors import (
         CheckFailed,
         InvalidArgument,
@@ -19,7 +21,7 @@ if TYPE_CHECKING:
     )
     from pytest_xai.protocol import explainer
     from pytest_xai.registry import Cost, check
-    from pytest_xai.runner import Report, check_explainer
+    from pytest_xai.report import Report
     from pytest_xai.subject import Subject
     from pytest_xai.verdict import Finding, Verdict
 
@@ -31,17 +33,18 @@ _HOMES = {
     "InvalidArgument": "errors",
     "InvalidAttribution": "errors",
     "NotApplicable": "errors",
-    "Report": "runner",
+    "Report": "report",
     "Subject": "subject",
     "Verdict": "verdict",
     "XaiError": "errors",
     "check": "registry",
-    "check_explainer": "runner",
+    "check_explainer": "checking",
     "checks": "",
     "explainer": "protocol",
     "explainers": "",
     "measures": "",
     "parametrize_with_checks": "cases",
+    "strategies": "",
 }
 
 __all__ = [
@@ -66,6 +69,10 @@ __all__ = [
 ]
 
 
+# Public, but left out by `from pytest_xai import *`: they need a package that may be missing.
+_ASKED_FOR = ["strategies"]
+
+
 def __getattr__(name: str) -> Any:
     if name == "__version__":
         from importlib.metadata import version
@@ -80,4 +87,4 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return sorted([*__all__, "__version__"])
+    return sorted([*__all__, *_ASKED_FOR, "__version__"])

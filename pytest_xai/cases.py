@@ -1,19 +1,25 @@
 """Running cases: benches from factories, outcomes of tests from verdicts, checks as parameters."""
 
 import copy
+import functools
 import os
 import shlex
 import traceback
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from pytest_xai.bench import Bench
+from pytest_xai.checking import BUDGET, as_announced, fitting, on_field
 from pytest_xai.errors import CheckFailed, GuestError, InvalidArgument, UnknownName
+from pytest_xai.exploration import FIELDS
 from pytest_xai.judge import Progress, judge
 from pytest_xai.options import Options
 from pytest_xai.plan import Case, plan_cases
+from pytest_xai.protocol import NamedExplainer
 from pytest_xai.registration import Registry, as_explainer
+from pytest_xai.registry import Check
+from pytest_xai.report import Settings
 from pytest_xai.runner import select
 from pytest_xai.subject import Subject
 from pytest_xai.verdict import Verdict
@@ -193,7 +199,8 @@ def parametrize_with_checks(
     Args:
         explainers: callables (model, inputs, targets) -> attributions, or names of the gallery.
         subject: what to explain, or a function that makes it, called once per process when a
-            test first needs it; None: the bundled digits.
+            test first needs it; None: the bundled digits, and beside them probes and generated
+            networks, as `check_explainer` has them.
         checks: names of checks or families; None: all that apply.
         ignore: names of checks or families to leave out.
         expected_failures: reasons by "explainer::check", or by the check's name for every
@@ -221,30 +228,104 @@ def parametrize_with_checks(
             registry.expect_failure(one, check, reason)
     options = Options(select=tuple(checks or ()), ignore=tuple(ignore))
     benches = Benches({"subject": source}, rename=False)
-    parameters = [_Parameter(case, benches) for case in plan_cases(registry, options)]
+    parameters = _on_subject(registry, options, benches)
+    if subject is None:
+        parameters = _with_fields(parameters, registry, options)
     return pytest.mark.parametrize("check", parameters, ids=repr)
 
 
+@dataclass(frozen=True, kw_only=True, slots=True, repr=False)
 class _Parameter:
-    """What a parametrised test gets as ``check``: call it."""
+    """What a parametrised test gets as ``check``: call it.
 
-    def __init__(self, case: Case, benches: Benches) -> None:
-        self._case = case
-        self._benches = benches
+    Attributes:
+        explainer: its name.
+        check: which check it is.
+        expected: why it is expected to fail; None: it is not.
+        runs: make its verdicts, one for each place where it is checked.
+    """
+
+    explainer: str
+    check: Check
+    expected: str | None
+    runs: tuple[Callable[[], Verdict], ...]
 
     def __call__(self) -> Verdict:
         __tracebackhide__ = True
         current = os.environ.get("PYTEST_CURRENT_TEST", "").rpartition(" ")[0]
-        assignment = replace(
-            self._case.assignment, reproduce=f"pytest {shlex.quote(current)}" if current else ""
-        )
-        case = replace(self._case, assignment=assignment)
-        verdict = run_case(case, self._benches, seed=0, progress=None)
-        settle(verdict, claim=assignment.check.claim)
+        expected = {} if self.expected is None else {self.check.name: self.expected}
+        verdicts = as_announced([run() for run in self.runs], expected)
+        told = min(verdicts, key=_urgency)
+        verdict = replace(told, reproduce=f"pytest {shlex.quote(current)}" if current else "")
+        settle(verdict, claim=self.check.claim)
         return verdict
 
     def __repr__(self) -> str:
-        return f"{self._case.explainer.name}-{self._case.assignment.check.name}"
+        return f"{self.explainer}-{self.check.name}"
+
+
+def _urgency(verdict: Verdict) -> int:
+    """What a test tells of several verdicts: first what fails it, then what was announced."""
+    order = ("failed", "error", "xpassed", "xfailed", "passed", "undecided", "not_applicable")
+    return order.index(verdict.outcome)
+
+
+def _on_subject(registry: Registry, options: Options, benches: Benches) -> list[_Parameter]:
+    return [
+        _Parameter(
+            explainer=case.explainer.name,
+            check=case.assignment.check,
+            expected=case.assignment.expected,
+            runs=(functools.partial(_bare, case, benches),),
+        )
+        for case in plan_cases(registry, options)
+    ]
+
+
+def _bare(case: Case, benches: Benches) -> Verdict:
+    """The verdict whatever was expected."""
+    bare = replace(case, assignment=replace(case.assignment, expected=None))
+    return run_case(bare, benches, seed=0, progress=None)
+
+
+def _with_fields(
+    parameters: Sequence[_Parameter], registry: Registry, options: Options
+) -> list[_Parameter]:
+    """The same, on probes and generated networks as well, and what is made for probes alone."""
+    runs: dict[tuple[str, str], list[Callable[[], Verdict]]] = {}
+    made = {(each.explainer, each.check.name): each for each in parameters}
+    for name, explainer in registry.explainers.items():
+        for field in FIELDS:
+            results = _Field(field, explainer, options)
+            for item in results.planned:
+                key = (name, item.check.name)
+                made.setdefault(
+                    key, _Parameter(explainer=name, check=item.check, expected=None, runs=())
+                )
+                runs.setdefault(key, []).append(functools.partial(results.verdict, key[1]))
+    return [replace(each, runs=(*each.runs, *runs.get(key, ()))) for key, each in made.items()]
+
+
+class _Field:
+    """The verdicts on one field, made together when the first of them is asked for.
+
+    So a check sees the same networks and has the same budget whichever tests are selected.
+    """
+
+    def __init__(self, field: str, explainer: NamedExplainer, options: Options) -> None:
+        self._field = field
+        self._explainer = explainer
+        every = select(explainer.traits, select=options.select, ignore=options.ignore, probes=True)
+        self.planned = fitting(every, field)
+        self._verdicts: dict[str, Verdict] | None = None
+
+    def verdict(self, check: str) -> Verdict:
+        """The verdict of one check."""
+        if self._verdicts is None:
+            settings = Settings(budget=BUDGET // (2 * len(FIELDS)))
+            made = on_field(self._field, self._explainer, self.planned, settings)
+            self._verdicts = {verdict.check: verdict for verdict in made}
+        return self._verdicts[check]
 
 
 def _applying(registry: Registry, check: str) -> list[str]:
