@@ -21,10 +21,13 @@ ASSERTED = {
     "universal": "every explainer",
     "claimed": "the explainers that claim it",
     "quality": "every explainer, against a limit from the check's own controls",
+    "probe": "every explainer, on subjects whose right maps are known, where its name asks for it",
 }
 JUDGED = {
     "exact": "the worst image: one violation suffices",
     "mean": "a sequential test of the mean, which stops as soon as it is certain",
+    "paired": "a sequential sign test of the images against their own limits; the figure is the "
+    "share of images above theirs, its limit one half",
 }
 
 

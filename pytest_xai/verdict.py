@@ -71,10 +71,11 @@ class Verdict:
     Attributes:
         asserted: it can fail the run.
         outcome: one of `OUTCOMES`.
-        figure: of the worst image for exact checks, the mean for checks judged by a mean.
+        figure: of the worst image for exact checks, the mean for checks judged by a mean, the share
+            of images above their own limit for paired ones.
         limit: what the figure is held to; of the same image, or the mean.
         direction: "<=" or ">=", how the figure has to stand to the limit.
-        interval: where the figure's true mean lies, at the verdict's level.
+        interval: where the figure lies for all images that could have come, at the verdict's level.
         images: images that counted.
         reason: sentences; empty only for a plain pass.
         counterexample: the worst image: index, likely cause, numbers.

@@ -4,6 +4,7 @@ import json
 import re
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -67,6 +68,33 @@ def test_the_check_of_the_how_to_tells_controls_apart(pytester: pytest.Pytester)
     Path(pytester.path, name).write_text(text, "utf-8")
     found = outcomes(pytester, "--xai-demo", "-k", "border_spared and (saliency or random_map)")
     assert found == {"saliency::border_spared": "passed", "random_map::border_spared": "undecided"}
+
+
+@pytest.mark.slow
+def test_the_how_to_on_networks_shows_a_defect_and_a_network_that_has_it(
+    pytester: pytest.Pytester,
+) -> None:
+    page = "how-to/generate-networks.md"
+    [(name, text)] = files_of(page)
+    path = Path(pytester.path, name)
+    path.write_text(text, "utf-8")
+    result = pytester.runpytest_subprocess()
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(["*model = nn.Sequential(", "*subject = Subject(model, inputs, *"])
+
+    [shown] = re.findall(
+        r"^```text\n(.*?)^```$", (DOCS / page).read_text("utf-8"), re.MULTILINE | re.DOTALL
+    )
+    made: dict[str, Any] = {}
+    exec(text, made)  # noqa: S102
+    exec(shown, made)  # noqa: S102
+    body = made["test_each_map_is_its_own"].hypothesis.inner_test
+    with pytest.raises(AssertionError, match="Tensor-likes are not close"):
+        body(made["subject"])
+
+    mended = text.replace("abs().max()", "abs().amax(tuple(range(1, maps.ndim)), keepdim=True)")
+    path.write_text(mended, "utf-8")
+    pytester.runpytest_subprocess().assert_outcomes(passed=1)
 
 
 @pytest.mark.slow

@@ -55,7 +55,8 @@ def test_no_promised_name_is_missing_and_none_is_there_by_accident():
 
 def test_the_lists_of_names_agree():
     assert list(xai.__all__) == sorted(xai.__all__)
-    assert names_for_type_checkers().keys() == set(xai.__all__) == xai._HOMES.keys()
+    everything = {*xai.__all__, *xai._ASKED_FOR}
+    assert names_for_type_checkers().keys() == everything == xai._HOMES.keys()
 
 
 def test_type_checkers_are_told_the_home_that_a_name_is_resolved_from():
@@ -64,7 +65,7 @@ def test_type_checkers_are_told_the_home_that_a_name_is_resolved_from():
         assert module == (f"pytest_xai.{home}" if home else "pytest_xai"), name
 
 
-@pytest.mark.parametrize("name", xai.__all__)
+@pytest.mark.parametrize("name", [*xai.__all__, "strategies"])
 def test_every_public_name_is_what_its_home_defines(name):
     value = getattr(xai, name)
     if inspect.ismodule(value):
@@ -88,7 +89,7 @@ def test_the_version_is_that_of_the_installed_package():
 
 
 def test_dir_shows_the_public_names():
-    assert dir(xai) == sorted([*xai.__all__, "__version__"])
+    assert dir(xai) == sorted([*xai.__all__, "strategies", "__version__"])
 
 
 def test_a_name_that_does_not_exist_is_an_attribute_error():

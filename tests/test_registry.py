@@ -87,8 +87,8 @@ def test_everything_that_is_said_is_kept(table):
 
 
 @pytest.mark.parametrize("family", registry.FAMILIES)
-@pytest.mark.parametrize("scope", ["universal", "claimed", "quality"])
-@pytest.mark.parametrize("judged", ["exact", "mean"])
+@pytest.mark.parametrize("scope", ["universal", "claimed", "quality", "probe"])
+@pytest.mark.parametrize("judged", ["exact", "mean", "paired"])
 @pytest.mark.parametrize("direction", ["<=", ">="])
 def test_every_documented_value_is_taken(family, scope, judged, direction, table):
     fields = {**FIELDS, "family": family, "scope": scope}
@@ -100,8 +100,8 @@ def test_every_documented_value_is_taken(family, scope, judged, direction, table
     "argument, expected",
     [
         ("family", "one of ('contract', 'axiomatic', "),
-        ("scope", "one of ('universal', 'claimed', 'quality')"),
-        ("judged", "one of ('exact', 'mean')"),
+        ("scope", "one of ('universal', 'claimed', 'quality', 'probe')"),
+        ("judged", "one of ('exact', 'mean', 'paired')"),
         ("direction", "one of ('<=', '>=')"),
     ],
 )

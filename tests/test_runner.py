@@ -9,18 +9,12 @@ import torch
 from torch import nn
 
 from pytest_xai import checks, explainers, runner, subjects
+from pytest_xai.checking import check_explainer
 from pytest_xai.errors import CheckFailed, InvalidArgument, UnknownName
 from pytest_xai.protocol import Traits, explainer
 from pytest_xai.registry import Check, Cost
-from pytest_xai.runner import (
-    Planned,
-    Report,
-    Settings,
-    check_explainer,
-    select,
-    share_alpha,
-    share_budget,
-)
+from pytest_xai.report import Report, Settings
+from pytest_xai.runner import Planned, select, share_alpha, share_budget
 from pytest_xai.subject import Subject
 from pytest_xai.verdict import Finding, Verdict
 
@@ -169,7 +163,7 @@ def test_a_claim_that_is_no_check_is_refused_whatever_is_selected():
 
 @pytest.mark.parametrize("check", checks.all(), ids=lambda check: check.name)
 def test_every_real_check_applies_as_its_scope_says(check):
-    assert (check.name in names(select(Traits()))) == (check.scope != "claimed")
+    assert (check.name in names(select(Traits()))) == (check.scope not in {"claimed", "probe"})
     claims = Traits(claims=frozenset({check.name}))
     assert Planned(check, asserted=True) in select(claims)
     assert names(select(Traits(), select=[check.name])) == [check.name]

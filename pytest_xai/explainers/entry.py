@@ -8,7 +8,7 @@ from torch import Tensor
 
 from pytest_xai.protocol import Traits
 
-__all__ = ["ANY_INPUTS", "IMAGES", "KINDS", "SPATIAL", "Claim", "Entry", "claims"]
+__all__ = ["ANY_INPUTS", "IMAGES", "KINDS", "SPATIAL", "Claim", "Entry", "Variant", "claims"]
 
 # What inputs are, by their number of dimensions.
 KINDS = {2: "table", 3: "signal", 4: "image", 5: "volume"}
@@ -49,15 +49,31 @@ def claims(source: str, *checks: str) -> tuple[Claim, ...]:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Variant:
+    """What a method is called with some options: its map is another one.
+
+    Attributes:
+        method: its name, as truths of subjects have it.
+        when: options with the values that make it; others: any value.
+    """
+
+    method: str
+    when: Mapping[str, object] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Entry:
     """One explainer of the gallery.
 
     Attributes:
         factory: builds the callable from keyword options; its first docstring line is the summary.
         method: the family, for checks that know its right map.
+        variants: names in place of ``method``, of which the first whose options hold counts.
         source: key of the paper in docs/references.bib.
         cost: model evaluations per image; names of options in braces stand for their values.
         claims: what it promises.
+        sign: what the sign of its attributions means, as `Traits` say, where it claims
+            ``sign_convention``.
         inputs: the kinds of inputs that it explains, of "table", "signal", "image", "volume".
         stochastic: its maps depend on the seed.
         class_agnostic: its maps do not depend on the target.
@@ -66,9 +82,11 @@ class Entry:
 
     factory: Callable[..., Callable[..., Tensor]]
     method: str | None = None
+    variants: tuple[Variant, ...] = ()
     source: str = ""
     cost: str = ""
     claims: tuple[Claim, ...] = ()
+    sign: str | None = None
     inputs: frozenset[str] = ANY_INPUTS
     stochastic: bool = False
     class_agnostic: bool = False
@@ -93,9 +111,11 @@ class Entry:
             library: what implements it.
         """
         values = {**self.options, **options}
+        promised = frozenset(claim.check for claim in self.claims if claim.holds(values))
         return Traits(
-            claims=frozenset(claim.check for claim in self.claims if claim.holds(values)),
-            method=self.method,
+            claims=promised,
+            sign=self.sign if "sign_convention" in promised else None,
+            method=self._method(values),
             stochastic=self.stochastic,
             class_agnostic=self.class_agnostic,
             needs_baseline=self.needs_baseline,
@@ -103,3 +123,9 @@ class Entry:
             cost=self.cost.format(**values),
             library=library,
         )
+
+    def _method(self, values: Mapping[str, object]) -> str | None:
+        for variant in self.variants:
+            if all(values[name] == value for name, value in variant.when.items()):
+                return variant.method
+        return self.method

@@ -95,11 +95,27 @@ def get(spec: str, **options: object) -> NamedExplainer:
         call = entry.factory(**options)
     except InvalidArgument as error:
         raise InvalidArgument(f"{spec}: {error}. {_listing(entry)}") from error
+    given = "".join(f", {name}={value!r}" for name, value in options.items())
     return NamedExplainer(
         name=spec,
         call=_on_its_inputs(spec, call, entry.inputs),
         traits=entry.traits(options, library=_library(spec)),
+        origin=f'xai.explainers.get("{spec}"{given})',
+        with_steps=_stepper(spec, entry, options),
     )
+
+
+def _stepper(
+    spec: str, entry: Entry, options: Mapping[str, object]
+) -> Callable[[int], Callable[..., Tensor]] | None:
+    """How an entry with the option ``steps`` is built again with more of them."""
+    if "steps" not in entry.options:
+        return None
+
+    def build(steps: int) -> Callable[..., Tensor]:
+        return _on_its_inputs(spec, entry.factory(**{**options, "steps": steps}), entry.inputs)
+
+    return build
 
 
 def _on_its_inputs(

@@ -242,9 +242,10 @@ def test_claims_name_checks_that_are_claimed_and_papers_of_the_bibliography(spec
 @pytest.mark.parametrize(
     "spec, options, change",
     [
-        ("captum:Saliency", {"absolute": False}, {"linearity"}),
-        ("captum:SmoothGrad", {"absolute": True}, {"linearity"}),
+        ("captum:Saliency", {"absolute": False}, {"linearity", "sign_convention"}),
+        ("captum:SmoothGrad", {"absolute": True}, {"linearity", "sign_convention"}),
         ("captum:Occlusion", {"per_channel": True}, {"dummy_feature"}),
+        ("captum:Occlusion", {"window": 1}, {"symmetry", "translation_equivariance"}),
     ],
 )
 def test_claims_that_an_option_earns_or_costs(spec, options, change):

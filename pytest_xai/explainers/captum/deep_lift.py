@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from pytest_xai.errors import NotApplicable
+from pytest_xai.explainers.captum.deep_lift_network import linear_between, nothing_left
 from pytest_xai.explainers.captum.features import reference_set, references_like
 from pytest_xai.explainers.captum.rules import without_hook_warnings
 from pytest_xai.explainers.entry import Claim, Entry, claims
@@ -16,8 +17,7 @@ from pytest_xai.optional import require
 
 __all__ = ["ENTRIES", "deep_lift", "deep_lift_shap", "rescaled"]
 
-# The functions behind the modules that captum's DeepLift has a rule for. Others (GELU, SiLU) have
-# none, as functions or as modules: there it uses the gradient, and summation_to_delta tells.
+# The modules that captum's DeepLift has a rule for, and the functions behind them.
 _RESCALED_MODULES = (
     nn.ReLU,
     nn.ELU,
@@ -46,7 +46,8 @@ def deep_lift() -> Callable[..., Tensor]:
 
     Raises:
         InvalidArgument: when called: a model with functional nonlinearities.
-        NotApplicable: when called: a network that uses a module twice.
+        NotApplicable: when called: a network that uses a module twice, or does to its activations
+            what captum has no rule for (GELU, products, group normalisation).
     """
 
     def explain(model: nn.Module, inputs: Tensor, targets: Tensor, *, baseline: Tensor) -> Tensor:
@@ -71,7 +72,8 @@ def deep_lift_shap(*, references: Tensor | None = None) -> Callable[..., Tensor]
     Raises:
         InvalidArgument: ``references`` is no such tensor. When called: references of another shape,
             a model with functional nonlinearities.
-        NotApplicable: when called: a network that uses a module twice.
+        NotApplicable: when called: a network that uses a module twice, or does to its activations
+            what captum has no rule for (GELU, products, group normalisation).
     """
     references = reference_set("references", references)
 
@@ -103,7 +105,8 @@ def rescaled(model: nn.Module) -> Iterator[None]:
 
     Raises:
         InvalidArgument: on leaving, a nonlinearity was called as a function.
-        NotApplicable: the network uses a module twice.
+        NotApplicable: the network uses a module twice, or is neither linear nor rectified where
+            captum takes it to be.
     """
     watched = no_functional(
         model,
@@ -113,7 +116,12 @@ def rescaled(model: nn.Module) -> Iterator[None]:
         covers=lambda module: type(module) in _RESCALED_MODULES,
     )
     try:
-        with without_hook_warnings(), watched:
+        with (
+            without_hook_warnings(),
+            watched,
+            nothing_left(model),
+            linear_between(_RESCALED_FUNCTIONS),
+        ):
             yield
     except RuntimeError as error:
         if "used more than once" not in str(error):
@@ -130,7 +138,15 @@ ENTRIES = {
         method="deep_lift_rescale",
         source="shrikumar2017",
         cost="2 forward + 2 backward",
-        claims=claims("shrikumar2017", "summation_to_delta", "dummy_feature", "linearity"),
+        claims=(
+            *claims("shrikumar2017", "summation_to_delta", "dummy_feature", "linearity"),
+            *claims("sundararajan2017", "sensitivity_a", "symmetry"),
+            *claims("kindermans2019", "shift_invariance"),
+            *claims("ancona2018", "positive_homogeneity"),
+            *claims("montavon2018", "translation_equivariance"),
+            *claims("shrikumar2017", "sign_convention"),
+        ),
+        sign="evidence",
         needs_baseline=True,
     ),
     "captum:DeepLiftShap": Entry(
@@ -140,8 +156,15 @@ ENTRIES = {
         cost="2 forward + 2 backward for each reference, for two at the least",
         claims=(
             *claims("lundberg2017", "dummy_feature", "linearity"),
-            Claim(check="summation_to_delta", source="lundberg2017", when={"references": None}),
+            *(
+                Claim(check=check, source="lundberg2017", when={"references": None})
+                for check in (
+                    *("summation_to_delta", "sensitivity_a", "symmetry", "shift_invariance"),
+                    *("positive_homogeneity", "translation_equivariance", "sign_convention"),
+                )
+            ),
         ),
+        sign="evidence",
         needs_baseline=True,
     ),
 }

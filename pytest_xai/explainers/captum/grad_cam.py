@@ -5,7 +5,7 @@ from collections.abc import Callable
 from torch import Tensor, nn
 
 from pytest_xai.explainers.captum.rules import relus_replaced, without_hook_warnings
-from pytest_xai.explainers.entry import SPATIAL, Entry
+from pytest_xai.explainers.entry import SPATIAL, Entry, claims
 from pytest_xai.explainers.options import text, whole
 from pytest_xai.explainers.passes import fresh, images_per_pass
 from pytest_xai.explainers.target_layer import target_layer
@@ -128,6 +128,12 @@ ENTRIES = {
         method="grad_cam",
         source="selvaraju2017",
         cost="1 forward per call, then 1 forward + 1 backward",
+        claims=(
+            *claims("kindermans2019", "shift_invariance"),
+            *claims("ancona2018", "positive_homogeneity"),
+            *claims("selvaraju2017", "sign_convention"),
+        ),
+        sign="non_negative",
         inputs=SPATIAL,
     ),
     "captum:GuidedGradCam": Entry(
@@ -135,6 +141,10 @@ ENTRIES = {
         method="guided_grad_cam",
         source="selvaraju2017",
         cost="1 forward per call, then 2 forward + 2 backward",
+        claims=(
+            *claims("kindermans2019", "shift_invariance"),
+            *claims("ancona2018", "positive_homogeneity"),
+        ),
         inputs=SPATIAL,
     ),
     "captum:LayerConductance": Entry(

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from torch import Tensor, nn
 
 from pytest_xai.errors import InvalidArgument
-from pytest_xai.explainers.entry import Claim, Entry, claims
+from pytest_xai.explainers.entry import Claim, Entry, Variant, claims
 from pytest_xai.explainers.options import choice, flag, whole
 from pytest_xai.explainers.passes import fresh, images_per_pass
 from pytest_xai.optional import require
@@ -97,34 +97,56 @@ ENTRIES = {
     "captum:Saliency": Entry(
         factory=saliency,
         method="gradient",
+        variants=(
+            Variant(method="largest_gradient", when={"channels": "max"}),
+            Variant(method="absolute_gradient", when={"absolute": True}),
+        ),
         source="simonyan2014",
         cost="1 forward + 1 backward",
         claims=(
-            *claims("sundararajan2017", "implementation_invariance"),
+            *claims("sundararajan2017", "implementation_invariance", "symmetry"),
+            *claims("kindermans2019", "shift_invariance"),
+            *claims("ancona2018", "positive_homogeneity"),
+            *claims("montavon2018", "translation_equivariance"),
+            Claim(check="sign_convention", source="simonyan2014", when={"absolute": True}),
             # The largest over the channels is no channel's own.
             Claim(check="dummy_feature", source="sundararajan2017", when={"channels": "each"}),
             Claim(check="linearity", source="sundararajan2017", when={"absolute": False}),
         ),
+        sign="non_negative",
     ),
     "captum:InputXGradient": Entry(
         factory=input_x_gradient,
         method="input_x_gradient",
         source="shrikumar2016",
         cost="1 forward + 1 backward",
-        claims=claims("ancona2018", "dummy_feature", "implementation_invariance", "linearity"),
+        claims=(
+            *claims("ancona2018", "dummy_feature", "implementation_invariance", "linearity"),
+            *claims("ancona2018", "symmetry", "positive_homogeneity", "sign_convention"),
+            *claims("montavon2018", "translation_equivariance"),
+        ),
+        sign="evidence",
     ),
     "captum:IntegratedGradients": Entry(
         factory=integrated_gradients,
         method="integrated_gradients",
         source="sundararajan2017",
         cost="{steps} forward + {steps} backward",
-        claims=claims(
-            "sundararajan2017",
-            "summation_to_delta",
-            "dummy_feature",
-            "implementation_invariance",
-            "linearity",
+        claims=(
+            *claims(
+                "sundararajan2017",
+                "summation_to_delta",
+                "converges",
+                "dummy_feature",
+                "implementation_invariance",
+                "linearity",
+            ),
+            *claims("sundararajan2017", "sensitivity_a", "symmetry", "sign_convention"),
+            *claims("kindermans2019", "shift_invariance"),
+            *claims("ancona2018", "positive_homogeneity"),
+            *claims("montavon2018", "translation_equivariance"),
         ),
+        sign="evidence",
         needs_baseline=True,
     ),
 }

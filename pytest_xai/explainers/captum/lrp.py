@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from pytest_xai.errors import InvalidArgument, NotApplicable
 from pytest_xai.explainers.captum.lrp_network import examine, followable
-from pytest_xai.explainers.entry import Claim, Entry, claims
+from pytest_xai.explainers.entry import Claim, Entry, Variant, claims
 from pytest_xai.explainers.options import choice, number
 from pytest_xai.explainers.passes import fresh
 from pytest_xai.optional import require
@@ -87,6 +87,12 @@ ENTRIES = {
     "captum:LRP": Entry(
         factory=lrp,
         method="lrp",
+        variants=(
+            Variant(method="lrp_zero", when={"rule": "epsilon", "epsilon": 1e-9}),
+            Variant(method="lrp_epsilon", when={"rule": "epsilon", "epsilon": 1e-6}),
+            Variant(method="lrp_gamma", when={"rule": "gamma", "gamma": 0.25}),
+            Variant(method="lrp_z_plus", when={"rule": "alpha1beta0"}),
+        ),
         source="bach2015",
         cost="3 forward + 1 backward",
         # captum has no rule for nn.Conv1d and nn.Conv3d.

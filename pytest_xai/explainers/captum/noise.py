@@ -10,7 +10,7 @@ from pytest_xai.explainers.captum.deep_lift import rescaled
 from pytest_xai.explainers.captum.gradient_shap import noise_of, share
 from pytest_xai.explainers.captum.rules import relus_replaced
 from pytest_xai.explainers.draws import one_by_one
-from pytest_xai.explainers.entry import Claim, Entry
+from pytest_xai.explainers.entry import Claim, Entry, claims
 from pytest_xai.explainers.options import choice, flag, whole
 from pytest_xai.explainers.passes import images_per_pass
 from pytest_xai.optional import require
@@ -151,6 +151,13 @@ def _claims(source: str) -> tuple[Claim, ...]:
     )
 
 
+# What is multiplied with the input follows its zero; of VarGrad rounding may be all that is left.
+_SHIFTS = tuple(
+    Claim(check="shift_invariance", source="kindermans2019", when={"over": over})
+    for over in _OVER
+    if over != "InputXGradient"
+)
+
 ENTRIES = {
     "captum:SmoothGrad": Entry(
         factory=smooth_grad,
@@ -159,13 +166,16 @@ ENTRIES = {
         cost="{draws} times the forward and backward passes of {over}",
         claims=(
             *_claims("smilkov2017"),
+            *_SHIFTS,
             *(
                 Claim(
                     check="linearity", source="smilkov2017", when={"over": over, "absolute": False}
                 )
                 for over in (*_FUNCTIONAL, "DeepLift")
             ),
+            Claim(check="sign_convention", source="smilkov2017", when={"absolute": True}),
         ),
+        sign="non_negative",
         stochastic=True,
         needs_baseline=True,
     ),
@@ -174,7 +184,8 @@ ENTRIES = {
         method="smooth_grad_squared",
         source="hooker2019",
         cost="{draws} times the forward and backward passes of {over}",
-        claims=_claims("hooker2019"),
+        claims=(*_claims("hooker2019"), *_SHIFTS, *claims("hooker2019", "sign_convention")),
+        sign="non_negative",
         stochastic=True,
         needs_baseline=True,
     ),
@@ -183,7 +194,8 @@ ENTRIES = {
         method="var_grad",
         source="hooker2019",
         cost="{draws} times the forward and backward passes of {over}",
-        claims=_claims("hooker2019"),
+        claims=(*_claims("hooker2019"), *claims("hooker2019", "sign_convention")),
+        sign="non_negative",
         stochastic=True,
         needs_baseline=True,
     ),

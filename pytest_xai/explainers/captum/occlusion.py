@@ -103,10 +103,16 @@ ENTRIES = {
         source="zeiler2014",
         cost="1 forward + 1 for each window position",
         claims=(
-            *claims("zeiler2014", "implementation_invariance", "linearity"),
+            *claims("zeiler2014", "implementation_invariance", "linearity", "sensitivity_a"),
+            *claims("kindermans2019", "shift_invariance"),
+            *claims("ancona2018", "positive_homogeneity", "sign_convention"),
+            # Larger windows neither mirror nor wrap where they do not divide the side.
+            Claim(check="symmetry", source="sundararajan2017", when={"window": 1}),
+            Claim(check="translation_equivariance", source="montavon2018", when={"window": 1}),
             # A window over all channels gives a channel that the model ignores the drop of others.
             Claim(check="dummy_feature", source="ancona2018", when={"per_channel": True}),
         ),
+        sign="evidence",
         needs_baseline=True,
     ),
 }

@@ -107,10 +107,13 @@ ENTRIES = {
         source="zeiler2014",
         cost="1 forward + 1 for each block",
         claims=(
-            *claims("zeiler2014", "implementation_invariance", "linearity"),
+            *claims("zeiler2014", "implementation_invariance", "linearity", "sensitivity_a"),
+            *claims("kindermans2019", "shift_invariance"),
+            *claims("ancona2018", "positive_homogeneity", "sign_convention"),
             # A block over all channels gives a channel that the model ignores the drop of others.
             Claim(check="dummy_feature", source="ancona2018", when={"per_channel": True}),
         ),
+        sign="evidence",
         needs_baseline=True,
     ),
     "captum:FeaturePermutation": Entry(

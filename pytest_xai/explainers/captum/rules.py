@@ -75,13 +75,25 @@ ENTRIES = {
         method="guided_backprop",
         source="springenberg2015",
         cost="1 forward + 1 backward",
-        claims=claims("springenberg2015", "dummy_feature"),
+        claims=(
+            *claims("springenberg2015", "dummy_feature"),
+            *claims("sundararajan2017", "symmetry"),
+            *claims("kindermans2019", "shift_invariance"),
+            *claims("ancona2018", "positive_homogeneity"),
+            *claims("montavon2018", "translation_equivariance"),
+        ),
     ),
     "captum:Deconvolution": Entry(
         factory=deconvolution,
         method="deconvolution",
         source="zeiler2014",
         cost="1 forward + 1 backward",
-        claims=claims("zeiler2014", "dummy_feature"),
+        claims=(
+            *claims("zeiler2014", "dummy_feature"),
+            *claims("sundararajan2017", "symmetry"),
+            *claims("kindermans2019", "shift_invariance"),
+            *claims("ancona2018", "positive_homogeneity"),
+            *claims("montavon2018", "translation_equivariance"),
+        ),
     ),
 }

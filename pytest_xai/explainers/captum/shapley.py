@@ -108,9 +108,13 @@ ENTRIES = {
         cost="1 forward + {permutations} for each block",
         claims=(
             *claims("castro2009", "summation_to_delta", "implementation_invariance", "linearity"),
+            *claims("lundberg2017", "sensitivity_a", "sign_convention"),
+            *claims("kindermans2019", "shift_invariance"),
+            *claims("ancona2018", "positive_homogeneity"),
             # A block over all channels gives a channel that the model ignores the gain of others.
             Claim(check="dummy_feature", source="castro2009", when={"per_channel": True}),
         ),
+        sign="evidence",
         stochastic=True,
         needs_baseline=True,
     ),
@@ -119,9 +123,13 @@ ENTRIES = {
         method="shapley",
         source="lundberg2017",
         cost="{samples} forward",
-        claims=claims(
-            "lundberg2017", "summation_to_delta", "implementation_invariance", "linearity"
+        claims=(
+            *claims("lundberg2017", "summation_to_delta", "implementation_invariance", "linearity"),
+            *claims("lundberg2017", "sensitivity_a", "sign_convention"),
+            *claims("kindermans2019", "shift_invariance"),
+            *claims("ancona2018", "positive_homogeneity"),
         ),
+        sign="evidence",
         stochastic=True,
         needs_baseline=True,
     ),

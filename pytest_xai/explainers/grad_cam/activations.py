@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 from torch import Tensor
 
-from pytest_xai.explainers.entry import Entry
+from pytest_xai.explainers.entry import Entry, claims
 from pytest_xai.explainers.grad_cam.running import as_recorded, layer_maps
 from pytest_xai.explainers.options import number
 
@@ -68,20 +68,29 @@ def fem(*, layer: str | None = None, k: float = 2.0) -> Callable[..., Tensor]:
     )
 
 
+_CLAIMS = (
+    *claims("kindermans2019", "shift_invariance"),
+    *claims("selvaraju2017", "sign_convention"),
+)
+
 ENTRIES = {
     "gradcam:EigenCAM": Entry(
         factory=eigen_cam,
         method="eigen_cam",
         source="muhammad2020",
         cost=_COST,
+        claims=_CLAIMS,
+        sign="non_negative",
         inputs=_INPUTS,
         class_agnostic=True,
     ),
     "gradcam:FEM": Entry(
         factory=fem,
-        method="fem",
+        method="fem_scaled",
         source="fuad2020",
         cost=_COST,
+        claims=_CLAIMS,
+        sign="non_negative",
         inputs=_INPUTS,
         class_agnostic=True,
     ),

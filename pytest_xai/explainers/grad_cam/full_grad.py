@@ -5,7 +5,7 @@ from collections.abc import Callable
 from torch import Tensor, nn
 
 from pytest_xai.errors import NotApplicable
-from pytest_xai.explainers.entry import IMAGES, Entry
+from pytest_xai.explainers.entry import IMAGES, Entry, claims
 from pytest_xai.explainers.grad_cam.running import maps_of, own_copy
 from pytest_xai.explainers.target_layer import executed_maps
 from pytest_xai.optional import require
@@ -71,6 +71,8 @@ ENTRIES = {
         method="full_grad",
         source="srinivas2019",
         cost="1 forward per call, then 1 forward + 1 backward",
+        claims=claims("srinivas2019", "sign_convention"),
+        sign="non_negative",
         inputs=IMAGES,
     ),
 }

@@ -5,7 +5,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from pytest_xai.explainers.entry import Entry
+from pytest_xai.explainers.entry import Entry, claims
 from pytest_xai.explainers.grad_cam.running import as_recorded, layer_maps
 
 __all__ = [
@@ -118,24 +118,55 @@ def _build(name: str) -> Callable[..., Any]:
     return build
 
 
+_CLAIMS = (
+    *claims("kindermans2019", "shift_invariance"),
+    *claims("selvaraju2017", "sign_convention"),
+)
+
 ENTRIES = {
     "gradcam:GradCAM": Entry(
-        factory=grad_cam, method="grad_cam", source="selvaraju2017", cost=_COST, inputs=_INPUTS
+        factory=grad_cam,
+        method="grad_cam_scaled",
+        source="selvaraju2017",
+        cost=_COST,
+        claims=_CLAIMS,
+        sign="non_negative",
+        inputs=_INPUTS,
     ),
     "gradcam:GradCAMPlusPlus": Entry(
         factory=grad_cam_plus_plus,
-        method="grad_cam_plus_plus",
+        method="grad_cam_plus_plus_scaled",
         source="chattopadhay2018",
         cost=_COST,
+        claims=_CLAIMS,
+        sign="non_negative",
         inputs=_INPUTS,
     ),
     "gradcam:XGradCAM": Entry(
-        factory=xgrad_cam, method="xgrad_cam", source="fu2020", cost=_COST, inputs=_INPUTS
+        factory=xgrad_cam,
+        method="xgrad_cam_scaled",
+        source="fu2020",
+        cost=_COST,
+        claims=_CLAIMS,
+        sign="non_negative",
+        inputs=_INPUTS,
     ),
     "gradcam:HiResCAM": Entry(
-        factory=hires_cam, method="hires_cam", source="draelos2020", cost=_COST, inputs=_INPUTS
+        factory=hires_cam,
+        method="hires_cam_scaled",
+        source="draelos2020",
+        cost=_COST,
+        claims=_CLAIMS,
+        sign="non_negative",
+        inputs=_INPUTS,
     ),
     "gradcam:LayerCAM": Entry(
-        factory=layer_cam, method="layer_cam", source="jiang2021", cost=_COST, inputs=_INPUTS
+        factory=layer_cam,
+        method="layer_cam_scaled",
+        source="jiang2021",
+        cost=_COST,
+        claims=_CLAIMS,
+        sign="non_negative",
+        inputs=_INPUTS,
     ),
 }

@@ -135,7 +135,7 @@ ENTRIES = {
     ),
     "gradcam:AblationCAM": Entry(
         factory=ablation_cam,
-        method="ablation_cam",
+        method="ablation_cam_scaled",
         source="desai2020",
         cost="1 forward per call, then 2 forward + 1 for each channel of the layer",
         inputs=IMAGES,

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from pytest_xai.errors import NotApplicable
-from pytest_xai.explainers.entry import SPATIAL, Entry
+from pytest_xai.explainers.entry import SPATIAL, Claim, Entry, Variant, claims
 from pytest_xai.explainers.options import flag
 from pytest_xai.explainers.own.features import feature_maps
 from pytest_xai.explainers.own.masking import resized
@@ -142,8 +142,14 @@ ENTRIES = {
     "xai:CAM": Entry(
         factory=cam,
         method="cam",
+        variants=(Variant(method="cam_rectified", when={"rectify": True}),),
         source="zhou2016",
         cost="1 forward per call, then 1 forward",
+        claims=(
+            *claims("kindermans2019", "shift_invariance"),
+            Claim(check="sign_convention", source="selvaraju2017", when={"rectify": True}),
+        ),
+        sign="non_negative",
         inputs=SPATIAL,
     ),
 }

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from pytest_xai.explainers.entry import SPATIAL, Entry
+from pytest_xai.explainers.entry import SPATIAL, Claim, Entry, Variant, claims
 from pytest_xai.explainers.options import flag, number, text
 from pytest_xai.explainers.own.features import feature_maps
 from pytest_xai.explainers.own.masking import resized
@@ -79,8 +79,14 @@ ENTRIES = {
     "xai:FEM": Entry(
         factory=fem,
         method="fem",
+        variants=(Variant(method="fem_scaled", when={"normalise": True}),),
         source="fuad2020",
         cost="1 forward per call, then 1 forward",
+        claims=(
+            *claims("kindermans2019", "shift_invariance"),
+            Claim(check="sign_convention", source="fuad2020", when={"normalise": True}),
+        ),
+        sign="non_negative",
         inputs=SPATIAL,
         class_agnostic=True,
     ),

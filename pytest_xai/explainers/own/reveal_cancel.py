@@ -103,7 +103,14 @@ def _require_sum(maps: Tensor, outputs: Tensor, targets: Tensor) -> None:
         )
 
 
-_CLAIMS = claims("shrikumar2017", "summation_to_delta", "dummy_feature", "linearity")
+_CLAIMS = (
+    *claims("shrikumar2017", "summation_to_delta", "dummy_feature", "linearity"),
+    *claims("sundararajan2017", "sensitivity_a", "symmetry"),
+    *claims("kindermans2019", "shift_invariance"),
+    *claims("ancona2018", "positive_homogeneity"),
+    *claims("montavon2018", "translation_equivariance"),
+    *claims("shrikumar2017", "sign_convention"),
+)
 
 ENTRIES = {
     "xai:DeepLiftRevealCancel": Entry(
@@ -112,6 +119,7 @@ ENTRIES = {
         source="shrikumar2017",
         cost="2 forward",
         claims=_CLAIMS,
+        sign="evidence",
         needs_baseline=True,
     ),
     "xai:DeepLiftRescale": Entry(
@@ -120,6 +128,7 @@ ENTRIES = {
         source="shrikumar2017",
         cost="2 forward",
         claims=_CLAIMS,
+        sign="evidence",
         needs_baseline=True,
     ),
 }

@@ -91,6 +91,8 @@ ENTRIES = {
         cost="{masks} forward",
         claims=(
             *claims("petsiuk2018", "implementation_invariance"),
+            *claims("kindermans2019", "shift_invariance"),
+            Claim(check="positive_homogeneity", source="ancona2018", when={"output": "logit"}),
             Claim(
                 check="linearity",
                 source="petsiuk2018",

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from pytest_xai.errors import InvalidArgument
-from pytest_xai.explainers.entry import SPATIAL, Entry
+from pytest_xai.explainers.entry import SPATIAL, Entry, claims
 from pytest_xai.explainers.options import flag, number, text
 from pytest_xai.explainers.own.features import feature_maps
 from pytest_xai.explainers.own.masking import covered, probabilities, resized
@@ -113,6 +113,7 @@ ENTRIES = {
         method="sidu",
         source="muddamsetty2022",
         cost="1 forward per call, then 1 forward + 1 for each channel of the layer",
+        claims=claims("kindermans2019", "shift_invariance"),
         inputs=SPATIAL,
         class_agnostic=True,
         needs_baseline=True,

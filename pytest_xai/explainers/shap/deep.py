@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from pytest_xai.errors import NotApplicable
-from pytest_xai.explainers.entry import Claim, Entry
+from pytest_xai.explainers.entry import Claim, Entry, claims
 from pytest_xai.explainers.module_watch import no_functional
 from pytest_xai.explainers.shap.library import OneOutput, load, own_row
 
@@ -141,7 +141,13 @@ ENTRIES = {
             Claim(check="summation_to_delta", source="lundberg2017"),
             Claim(check="dummy_feature", source="shrikumar2017"),
             Claim(check="linearity", source="shrikumar2017"),
+            *claims("sundararajan2017", "sensitivity_a", "symmetry"),
+            *claims("kindermans2019", "shift_invariance"),
+            *claims("ancona2018", "positive_homogeneity"),
+            *claims("montavon2018", "translation_equivariance"),
+            *claims("shrikumar2017", "sign_convention"),
         ),
+        sign="evidence",
         needs_baseline=True,
     ),
 }

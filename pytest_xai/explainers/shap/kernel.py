@@ -120,9 +120,13 @@ ENTRIES = {
         method="kernel_shap",
         source="lundberg2017",
         cost="2 + {samples} forward, at most one for each coalition",
-        claims=claims(
-            "lundberg2017", "summation_to_delta", "implementation_invariance", "linearity"
+        claims=(
+            *claims("lundberg2017", "summation_to_delta", "implementation_invariance", "linearity"),
+            *claims("lundberg2017", "sensitivity_a", "sign_convention"),
+            *claims("kindermans2019", "shift_invariance"),
+            *claims("ancona2018", "positive_homogeneity"),
         ),
+        sign="evidence",
         needs_baseline=True,
         stochastic=True,
     ),

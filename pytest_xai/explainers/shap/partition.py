@@ -92,7 +92,14 @@ ENTRIES = {
         method="owen_values",
         source="owen1977",
         cost="at most {evaluations} forward",
-        claims=(Claim(check="summation_to_delta", source="owen1977", when={"mask": "baseline"}),),
+        claims=tuple(
+            Claim(check=check, source="owen1977", when={"mask": "baseline"})
+            for check in (
+                *("summation_to_delta", "sensitivity_a", "shift_invariance"),
+                *("positive_homogeneity", "sign_convention"),
+            )
+        ),
+        sign="evidence",
         inputs=IMAGES,
         needs_baseline=True,
     ),

@@ -6,7 +6,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from pytest_xai.errors import InvalidArgument
-from pytest_xai.explainers.entry import Claim, Entry, claims
+from pytest_xai.explainers.entry import Claim, Entry, Variant, claims
 from pytest_xai.explainers.options import choice, number
 from pytest_xai.explainers.zennit.box import bounds, z_box
 from pytest_xai.explainers.zennit.relevance import propagated
@@ -193,17 +193,31 @@ def _explainer(rules: Rules, *, ones: bool = False) -> Explain:
     return explain
 
 
+# The truth "deep_taylor" is that of pixels.
+_DOMAIN_VARIANTS = (
+    Variant(method="deep_taylor_real", when={"domain": "real"}),
+    Variant(method="deep_taylor_positive", when={"domain": "positive"}),
+)
+
+
 def _entry(factory: Callable[..., Explain], method: str, source: str, *promises: Claim) -> Entry:
     return Entry(
         factory=factory,
         method=method,
+        variants=_DOMAIN_VARIANTS if factory is deep_taylor else (),
         source=source,
         cost="1 forward + 1 backward",
-        claims=promises,
+        claims=(*promises, *_PLACES),
+        sign="non_negative",
     )
 
 
 _DUMMY = claims("bach2015", "dummy_feature")
+# No rule looks at where a neuron is.
+_PLACES = (
+    *claims("sundararajan2017", "symmetry"),
+    *claims("montavon2018", "translation_equivariance"),
+)
 _CONSERVES = Claim(
     check="relevance_conservation",
     source="montavon2017",
@@ -224,11 +238,13 @@ ENTRIES = {
         "montavon2017",
         _CONSERVES,
         *claims("montavon2017", "dummy_feature"),
+        # A box of pixels has a size of its own.
+        Claim(check="positive_homogeneity", source="ancona2018", when={"domain": "real"}),
     ),
     "zennit:ExcitationBackprop": _entry(
         excitation_backprop,
         "excitation_backprop",
         "zhang2018",
-        *claims("zhang2018", "dummy_feature"),
+        *claims("zhang2018", "dummy_feature", "sign_convention"),
     ),
 }

@@ -88,19 +88,26 @@ class _Rectifiers(TorchFunctionMode):
         return args[0].copy_(result) if in_place(func, kwargs) else result
 
 
+_CLAIMS = (
+    *claims("sundararajan2017", "symmetry"),
+    *claims("kindermans2019", "shift_invariance"),
+    *claims("ancona2018", "positive_homogeneity"),
+    *claims("montavon2018", "translation_equivariance"),
+)
+
 ENTRIES = {
     "zennit:GuidedBackprop": Entry(
         factory=guided_backprop,
         method="guided_backprop",
         source="springenberg2015",
         cost="1 forward + 1 backward",
-        claims=claims("springenberg2015", "dummy_feature"),
+        claims=(*claims("springenberg2015", "dummy_feature"), *_CLAIMS),
     ),
     "zennit:Deconvnet": Entry(
         factory=deconvnet,
         method="deconvolution",
         source="zeiler2014",
         cost="1 forward + 1 backward",
-        claims=claims("zeiler2014", "dummy_feature"),
+        claims=(*claims("zeiler2014", "dummy_feature"), *_CLAIMS),
     ),
 }

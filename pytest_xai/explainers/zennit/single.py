@@ -6,7 +6,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from pytest_xai.errors import InvalidArgument
-from pytest_xai.explainers.entry import Claim, Entry, claims
+from pytest_xai.explainers.entry import Claim, Entry, Variant, claims
 from pytest_xai.explainers.options import flag, number
 from pytest_xai.explainers.zennit.box import bounds, z_box
 from pytest_xai.explainers.zennit.relevance import propagated
@@ -209,6 +209,11 @@ def _explainer(rules: Rules) -> Explain:
 
 
 _DUMMY = claims("bach2015", "dummy_feature")
+# No rule looks at where a neuron is.
+_PLACES = (
+    *claims("sundararajan2017", "symmetry"),
+    *claims("montavon2018", "translation_equivariance"),
+)
 # z-plus, z-box and gamma conserve on the same condition, but lose what a first layer's neurons get
 # that are active by their bias over an empty background. These two rules do not look at the inputs.
 _REACHED = "above the first layer, no neuron is active by its bias alone"
@@ -223,17 +228,41 @@ def _conserves(source: str) -> Claim:
     )
 
 
+def _variant(method: str, **options: object) -> Variant:
+    return Variant(method=method, when={"biases": True, **options})
+
+
+_VARIANTS: dict[Callable[..., Explain], tuple[Variant, ...]] = {
+    lrp_zero: (_variant("lrp_zero"),),
+    # The truth is that of 1e-6.
+    lrp_epsilon: (_variant("lrp_epsilon", epsilon=1e-6), _variant("lrp_epsilon_other")),
+    lrp_gamma: (_variant("lrp_gamma", gamma=0.25),),
+    z_plus: (_variant("lrp_z_plus"),),
+    alpha_beta: (
+        _variant("lrp_alpha2_beta1", alpha=2.0),
+        _variant("lrp_z_plus", alpha=1.0),
+    ),
+    w_square: (_variant("lrp_w_square"),),
+    flat: (_variant("lrp_flat"),),
+    z_box_first: (_variant("lrp_z_box", low=None, high=None),),
+}
+
+
 def _entry(factory: Callable[..., Explain], source: str, *promises: Claim) -> Entry:
     return Entry(
         factory=factory,
         method="lrp",
+        variants=_VARIANTS[factory],
         source=source,
         cost="1 forward + 1 backward",
-        claims=promises,
+        claims=(*promises, *_PLACES),
+        sign="evidence",
     )
 
 
 _RELU = "a ReLU network"
+_SCALES = claims("ancona2018", "positive_homogeneity")
+_EVIDENCE = claims("bach2015", "sign_convention")
 
 ENTRIES = {
     "zennit:LRPZero": _entry(
@@ -247,17 +276,33 @@ ENTRIES = {
         ),
         Claim(check="linearity", source="ancona2018", condition=_RELU, when={"biases": True}),
         *_DUMMY,
+        *_SCALES,
+        *_EVIDENCE,
     ),
-    "zennit:LRPEpsilon": _entry(lrp_epsilon, "bach2015", *_DUMMY),
-    "zennit:LRPGamma": _entry(lrp_gamma, "montavon2019", *claims("montavon2019", "dummy_feature")),
-    "zennit:ZPlus": _entry(z_plus, "montavon2017", *_DUMMY),
-    "zennit:AlphaBeta": _entry(alpha_beta, "bach2015", *_DUMMY),
+    "zennit:LRPEpsilon": _entry(
+        lrp_epsilon,
+        "bach2015",
+        Claim(
+            check="relevance_conservation",
+            source="bach2015",
+            condition=f"{_RELU}; less what the biases and the stabiliser absorb",
+            when={"biases": True},
+        ),
+        *_DUMMY,
+        *_EVIDENCE,
+    ),
+    "zennit:LRPGamma": _entry(
+        lrp_gamma, "montavon2019", *claims("montavon2019", "dummy_feature"), *_SCALES
+    ),
+    "zennit:ZPlus": _entry(z_plus, "montavon2017", *_DUMMY, *_SCALES),
+    "zennit:AlphaBeta": _entry(alpha_beta, "bach2015", *_DUMMY, *_SCALES),
     "zennit:WSquare": _entry(
         w_square,
         "montavon2017",
         _conserves("montavon2017"),
         *claims("montavon2017", "dummy_feature"),
+        *_SCALES,
     ),
-    "zennit:Flat": _entry(flat, "lapuschkin2019", _conserves("lapuschkin2019")),
+    "zennit:Flat": _entry(flat, "lapuschkin2019", _conserves("lapuschkin2019"), *_SCALES),
     "zennit:ZBox": _entry(z_box_first, "montavon2017", *claims("montavon2017", "dummy_feature")),
 }
