@@ -97,12 +97,17 @@ _POOLED = (
     "issue 1104)"
 )
 _UPPER_LAYERS = "a rectified backward signal hardly depends on the upper layers"
-_POSITIVE = "a product of matrices without negative entries soon forgets what it began with"
+_POSITIVE = (
+    "a product of matrices without negative entries soon forgets what it began with (Sixt 2020)"
+)
+_BIASES = "what the biases of all layers add is hardly the target's"
+_UNSIGNED = "it keeps the positive gradients at every place, which two classes mostly share"
 _TRAINED_ONCE = "its generators were trained once, for one model, which is never asked again"
 _NO_TARGET = "a control: its map does not depend on the target"
 _NO_MODEL = "a control: its map does not depend on the model"
 _RANDOMISED = ("mprt_cascading", "data_randomisation")
-_CONTROLS = ("random_map", "input_itself", "edge_detector")
+_SIXT = ("mprt_cascading", "random_logit")
+_CONTROLS = ("random_map", "input_itself", "edge_detector", "constant_map")
 
 
 def _known(
@@ -114,7 +119,8 @@ def _known(
     )
 
 
-# Strict: one that passes fails the run.
+# Strict: one that passes fails the run. Those of the digits alone pass on the shapes or are undecided
+# there: with all 17 layers drawn anew the maps change, and the mean over the cascade hides the head.
 EXPECTED_FAILURES = (
     *_known(_POOLED, "deep_lift", "summation_to_delta", subject="digits"),
     *_known(_POOLED, "captum.DeepLiftShap", "summation_to_delta", subject="digits"),
@@ -122,18 +128,28 @@ EXPECTED_FAILURES = (
         known
         for name in ("guided_backprop", "zennit.GuidedBackprop")
         for known in (
-            *_known(f"{_UPPER_LAYERS} (Adebayo 2018)", name, *_RANDOMISED),
+            *_known(f"{_UPPER_LAYERS} (Adebayo 2018)", name, *_RANDOMISED, subject="digits"),
             *_known(f"{_UPPER_LAYERS} (Sixt 2020)", name, "random_logit"),
         )
     ),
     *(
         known
         for name in ("deconvolution", "zennit.Deconvnet")
-        for known in _known(f"{_UPPER_LAYERS} (Sixt 2020)", name, "mprt_cascading", "random_logit")
+        for known in _known(f"{_UPPER_LAYERS} (Sixt 2020)", name, *_SIXT, subject="digits")
     ),
-    *_known(f"{_POSITIVE} (Sixt 2020)", "zennit.ExcitationBackprop", *_RANDOMISED, "random_logit"),
+    *(
+        known
+        for name in ("ExcitationBackprop", "ZPlus", "WSquare", "Flat", "ZBox", "DTD")
+        for known in (
+            *_known(_POSITIVE, f"zennit.{name}", "mprt_cascading", subject="digits"),
+            *_known(_POSITIVE, f"zennit.{name}", "random_logit"),
+        )
+    ),
+    *_known(_POSITIVE, "zennit.ExcitationBackprop", "data_randomisation"),
+    *_known(_POSITIVE, "zennit.ZPlus", "data_randomisation"),
+    *_known(_BIASES, "gradcam.FullGrad", "random_logit"),
+    *_known(_UNSIGNED, "gradcam.LayerCAM", "random_logit", subject="shapes"),
     *_known(_TRAINED_ONCE, "xai.AdversarialGenerators", *_RANDOMISED),
-    *_known(_NO_TARGET, "constant_map", "target_sensitive"),
     *(
         known
         for name in _CONTROLS
