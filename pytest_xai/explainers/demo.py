@@ -119,8 +119,8 @@ def _known(
     )
 
 
-# Strict: one that passes fails the run. Those of the digits alone pass on the shapes or are undecided
-# there: with all 17 layers drawn anew the maps change, and the mean over the cascade hides the head.
+# Strict: one that passes fails the run. Those of the digits alone pass on the shapes, or are
+# undecided there: with all 17 layers drawn anew the maps change, which hides what the head does.
 EXPECTED_FAILURES = (
     *_known(_POOLED, "deep_lift", "summation_to_delta", subject="digits"),
     *_known(_POOLED, "captum.DeepLiftShap", "summation_to_delta", subject="digits"),
