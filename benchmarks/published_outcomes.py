@@ -298,7 +298,7 @@ def tables() -> str:
     parts = []
     for subject, checks in CHECKS.items():
         for check in checks:
-            parts += [f"### {check}, {subject}", ""]
+            parts += [f"## {check}, {subject}", ""]
             parts += ["| method | figure | limit | interval | images | outcome | paper | agrees |"]
             parts += ["| --- | --- | --- | --- | --- | --- | --- | --- |"]
             parts += [row(method, subject, check) for method in METHODS]
