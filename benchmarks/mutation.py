@@ -3,37 +3,46 @@
     python -m benchmarks.mutation [--modules measures verdict checks] [--share 0.2] [--jobs 2]
 
 The defects are cosmic-ray's (an operator replaced, a comparison turned, a constant moved by one, a
-condition negated, a loop left out) and one of our own (an absolute value dropped). Each is planted
-in a module as it is imported, in a process that is forked when torch and the test libraries are
-loaded already; no file is changed. That process runs the tests that belong to the module and stops
-at the first failure. A mutant is killed where a test fails, the module no longer imports, or the
-tests take longer than the limit.
+condition negated, a loop left out) and one of our own (an absolute value dropped). What no run of
+a check could notice is left out: docstrings, annotations, how arguments are given, and the declared
+cost, an upper bound. So is what is no Python.
 
-How to read it: a row for each module and, below, every survivor with its line. A survivor is a line
-that no test holds, or a mutant that means the same; docs/mutation-score.md says which. With
+No file is changed. The tests of a module are collected once, in a process that is then forked for
+every mutant: the fork swaps the code of the functions that differ, runs the tests and stops at the
+first failure. Mutants of what runs at import, such as a constant, are planted as the module is
+imported, in a fork that collects for itself. A mutant is killed where a test fails or
+the module no longer imports. The limit is on processor time, so that a busy machine does not
+matter: five times that of the same tests without a mutant, and a few seconds. Those that reach it
+are killed too, and counted apart.
+
+How to read it: a row for each module and, below it, every survivor with its line. A survivor is a
+line that no test holds, or a mutant that means the same; docs/mutation-score.md says which. With
 ``--share`` a part is drawn, by a fixed seed, and the score is that of the part. Exits with 1 below
 ``--least``.
 """
 
 import argparse
+import ast
 import functools
+import gc
 import importlib.abc
 import importlib.machinery
 import importlib.util
+import inspect
+import json
 import os
 import random
 import re
-import signal
+import resource
 import sys
-import time
 import types
-from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).parents[1]
-PACKAGE = ROOT / "pytest_xai"
 
 # What is replaced by what: one or two of each kind, since the tests that see one see the others.
 _OPERATORS = (
@@ -54,73 +63,143 @@ _OPERATORS = (
     *("AddNot", "NumberReplacer", "ZeroIterationForLoop"),
 )
 _ABS = re.compile(r"\.abs\(\)")
+_SECONDS = 5  # of processor time, to be added to five times what the tests take unmutated
+_PAGES = ("test_published_outcomes.py",)  # tests of figures on a page, which no mutant changes
+_MEMORY = 16 << 30  # address space of a fork: a mutant that fills the memory ends only itself
 
 
 @dataclass(frozen=True, kw_only=True)
 class Mutant:
-    """One defect: the module with one line changed."""
+    """One defect: the module with one line changed.
 
-    module: Path
+    Attributes:
+        name: dotted name of the module.
+        file: where the module is.
+        source: its text with the defect.
+        line: number of the first line that differs.
+        text: that line with the defect.
+    """
+
+    name: str
+    file: str
     source: str
     line: int
     text: str
 
-    @property
-    def name(self) -> str:
-        """The module's dotted name."""
-        return ".".join(self.module.relative_to(ROOT).with_suffix("").parts)
+
+# ----------------------------------------------------------------------------------------- planting
 
 
-def mutants(module: Path) -> Iterator[Mutant]:
-    """All defects of one module; those in docstrings, annotations and imports are left out."""
+def mutants(file: Path, name: str) -> list[Mutant]:
+    """All defects of one module that could change what it does, each once."""
     from cosmic_ray.mutating import mutate_code
     from cosmic_ray.plugins import get_operator
 
-    source = module.read_text(encoding="utf-8")
-    seen: set[str] = set()
+    source = file.read_text(encoding="utf-8")
+    seen = {_meaning(source), ""}
     changed: list[str] = []
-    for name in _OPERATORS:
-        operator, occurrence = get_operator(f"core/{name}")(), 0
+    for operator_name in _OPERATORS:
+        operator, occurrence = get_operator(f"core/{operator_name}")(), 0
         while (code := mutate_code(source, operator, occurrence)) is not None:
             changed.append(code)
             occurrence += 1
     changed += [source[: m.start()] + source[m.end() :] for m in _ABS.finditer(source)]
+    found: list[Mutant] = []
     for code in changed:
-        place = _difference(source, code)
-        if code not in seen and place is not None and not _says_nothing(place[1]):
-            seen.add(code)
-            yield Mutant(module=module, source=code, line=place[0], text=place[1])
+        if (meaning := _meaning(code)) not in seen:
+            seen.add(meaning)
+            line, text = _difference(source, code)
+            found.append(Mutant(name=name, file=str(file), source=code, line=line, text=text))
+    return found
 
 
-def _difference(before: str, after: str) -> tuple[int, str] | None:
+class _Bare(ast.NodeTransformer):
+    """Takes away what no run looks at."""
+
+    def visit_arg(self, node: ast.arg) -> ast.arg:
+        return ast.arg(arg=node.arg)
+
+    def visit_arguments(self, node: ast.arguments) -> ast.AST:
+        # The star before keywords is taken for a product, and how arguments are given for what is.
+        node.args = [*node.posonlyargs, *node.args, *node.kwonlyargs]
+        node.defaults += [default for default in node.kw_defaults if default is not None]
+        node.posonlyargs, node.kwonlyargs, node.kw_defaults = [], [], []
+        return self.generic_visit(node)
+
+    def visit_FunctionDef(self, node: ast.FunctionDef) -> ast.AST:
+        node.returns = None
+        return self.generic_visit(node)
+
+    def visit_AnnAssign(self, node: ast.AnnAssign) -> ast.AST:
+        node.annotation = ast.Name(id="annotation")
+        return self.generic_visit(node)
+
+    def visit_keyword(self, node: ast.keyword) -> ast.AST | None:
+        return None if node.arg == "cost" else self.generic_visit(node)
+
+
+def _meaning(source: str) -> str:
+    """What is the same in two sources that do the same; empty for one that is no Python."""
+    try:
+        return ast.dump(_Bare().visit(ast.parse(source)))
+    except SyntaxError:
+        return ""
+
+
+def _difference(before: str, after: str) -> tuple[int, str]:
     """Number and new text of the first line that differs."""
     pairs = zip(before.splitlines(), after.splitlines(), strict=False)
-    for number, (old, new) in enumerate(pairs, 1):
-        if old != new:
-            return number, new.strip()
-    return None
+    return next((number, new.strip()) for number, (old, new) in enumerate(pairs, 1) if old != new)
 
 
-def _says_nothing(line: str) -> bool:
-    """Whether a changed line is a type annotation, which no run looks at."""
-    return line.startswith(("def ", "from ", "import ")) or bool(
-        re.match(r"\w+: [^=]*[&|] None", line)
-    )
+def swaps(mutant: Mutant) -> list[tuple[types.CodeType, types.CodeType]] | None:
+    """The functions to exchange for the defect to be there; None: it is not in functions alone."""
+    before = Path(mutant.file).read_text(encoding="utf-8")
+    try:
+        pair = [compile(source, mutant.file, "exec") for source in (before, mutant.source)]
+    except SyntaxError:
+        return None
+    found: list[tuple[types.CodeType, types.CodeType]] = []
+    return found if _pair_functions(pair[0], pair[1], found) else None
 
 
-def tests_of(module: Path) -> list[str]:
-    """The tests that a module's mutants have to be seen by."""
-    parts = module.relative_to(PACKAGE).with_suffix("").parts
-    own = ROOT / "tests" / Path(*parts[:-1]) / f"test_{parts[-1]}.py"
-    found = [str(own.relative_to(ROOT))] if own.exists() else []
-    if parts[0] == "checks":
-        folder = Path("tests", *parts[:-1])
-        if not found:
-            found = [str(folder)]
-        return [*found, "tests/checks/test_every_check.py"]
-    if parts[0] == "measures":
-        return ["tests/measures", "tests/attacks", "tests/test_nulls.py"]
-    return [*found, "tests/test_judge.py"]
+def _pair_functions(
+    old: types.CodeType,
+    new: types.CodeType,
+    found: list[tuple[types.CodeType, types.CodeType]],
+) -> bool:
+    """Collect the functions; False where the body of a module or a class differs, which has run."""
+    nested = [
+        [const for const in code.co_consts if isinstance(const, types.CodeType)]
+        for code in (old, new)
+    ]
+    plain = [
+        (code.co_code, code.co_names, repr([c for c in code.co_consts if c not in parts]))
+        for code, parts in zip((old, new), nested, strict=True)
+    ]
+    if plain[0] != plain[1] or len(nested[0]) != len(nested[1]):
+        return False
+    for old_part, new_part in zip(*nested, strict=True):
+        is_function = old_part.co_flags & inspect.CO_OPTIMIZED and "<" not in old_part.co_name
+        if is_function:
+            found.append((old_part, new_part))
+        elif not _pair_functions(old_part, new_part, found):
+            return False
+    return True
+
+
+def plant(mutant: Mutant) -> bool:
+    """Put the defect into the module that is imported; False: it has to be imported anew."""
+    pairs = swaps(mutant)
+    if pairs is None:
+        return False
+    new = {(old.co_name, old.co_firstlineno): code for old, code in pairs}
+    for thing in gc.get_objects():
+        # Not isinstance, which asks objects that are imported when they are first asked.
+        if type(thing) is types.FunctionType and thing.__code__.co_filename == mutant.file:
+            place = (thing.__code__.co_name, thing.__code__.co_firstlineno)
+            thing.__code__ = new.get(place, thing.__code__)
+    return True
 
 
 class _Planted(importlib.abc.MetaPathFinder, importlib.abc.Loader):
@@ -133,78 +212,199 @@ class _Planted(importlib.abc.MetaPathFinder, importlib.abc.Loader):
         self, fullname: str, path: object = None, target: object = None
     ) -> importlib.machinery.ModuleSpec | None:
         """Claim that one module."""
-        name, file = self._mutant.name, str(self._mutant.module)
-        is_package = name.endswith(".__init__")
-        if fullname != name.removesuffix(".__init__"):
+        if fullname != self._mutant.name:
             return None
-        places = [str(self._mutant.module.parent)] if is_package else None
-        return importlib.util.spec_from_file_location(
-            fullname, file, loader=self, submodule_search_locations=places
-        )
+        return importlib.util.spec_from_file_location(fullname, self._mutant.file, loader=self)
 
     def exec_module(self, module: types.ModuleType) -> None:
         """Run the changed source."""
-        code = compile(self._mutant.source, str(self._mutant.module), "exec")
+        code = compile(self._mutant.source, self._mutant.file, "exec")
         exec(code, module.__dict__)  # noqa: S102  # a mutant is source that is in no file
 
 
-def outcome(mutant: Mutant | None, tests: Sequence[str], seconds: float) -> str:
-    """Run tests in a forked process: "killed", "survived" or "timeout"."""
-    child = os.fork()
-    if child == 0:
-        _run(mutant, tests)
-    end = time.monotonic() + seconds
-    while time.monotonic() < end:
-        done, status = os.waitpid(child, os.WNOHANG)
-        if done:
-            return "survived" if os.waitstatus_to_exitcode(status) == 0 else "killed"
-        time.sleep(0.02)
-    os.kill(child, signal.SIGKILL)
-    os.waitpid(child, 0)
-    return "timeout"
+# ------------------------------------------------------------------------------------------ running
+
+Done = Callable[[str, float], None]
 
 
-def _run(mutant: Mutant | None, tests: Sequence[str]) -> None:
-    """In the child: plant, test, leave without the parent's clean-up."""
-    code = 1
-    try:
-        silence = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(silence, 1)
-        os.dup2(silence, 2)
-        if mutant is not None:
-            sys.meta_path.insert(0, _Planted(mutant))
-        import pytest
+class Forks:
+    """Processes at work: at most so many, each with a limit of processor time."""
 
-        # The rewriting of asserts would import plugins, and so the mutant, from their files.
-        plain = ["--assert=plain", "-p", "no:cacheprovider", "-p", "no:xdist"]
-        code = int(pytest.main(["-x", "-q", *plain, *tests]))
-    finally:
-        os._exit(code)
+    def __init__(self, jobs: int) -> None:
+        self._jobs = jobs
+        self._running: dict[int, Done] = {}
+
+    def start(self, work: Callable[[], int], done: Done, *, limit: float) -> None:
+        """Run ``work`` in a fork; ``done`` gets the outcome and the seconds that it took."""
+        while len(self._running) >= self._jobs:
+            self._reap()
+        child = os.fork()
+        if child == 0:
+            code = 1
+            try:
+                _silence()
+                resource.setrlimit(resource.RLIMIT_CPU, (int(limit), int(limit)))
+                resource.setrlimit(resource.RLIMIT_AS, (_MEMORY, _MEMORY))
+                code = work()
+            finally:
+                os._exit(code)
+        self._running[child] = done
+
+    def wait(self) -> None:
+        """Until none is left."""
+        while self._running:
+            self._reap()
+
+    def _reap(self) -> None:
+        child, status, usage = os.wait3(0)
+        code = os.waitstatus_to_exitcode(status)
+        outcome = "survived" if code == 0 else "killed" if code > 0 else "limit"
+        self._running.pop(child)(outcome, usage.ru_utime + usage.ru_stime)
 
 
-def _preload() -> None:
-    """Import what every mutant's tests need, but for the package itself."""
-    for name in (
-        "torch",
-        "numpy",
-        "scipy.stats",
-        "scipy.ndimage",
-        "hypothesis",
-        "pytest",
-        "rich.table",
-    ):
-        importlib.import_module(name)
-    for name in ("captum.attr", "zennit", "foolbox", "skimage.metrics", "torch.fx"):
-        if importlib.util.find_spec(name.partition(".")[0]) is not None:
-            importlib.import_module(name)
-    assert not any(name.partition(".")[0] == "pytest_xai" for name in sys.modules)
+def _silence() -> None:
+    nothing = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nothing, 1)
+    os.dup2(nothing, 2)
+
+
+class _Chosen:
+    """A pytest plugin that leaves out, of the tests of every check, those of other checks."""
+
+    def __init__(self, stem: str) -> None:
+        self._stem = stem
+
+    def pytest_collection_modifyitems(self, items: list[Any]) -> None:
+        """Leave them out."""
+        items[:] = [item for item in items if self._is_wanted(item)]
+
+    def _is_wanted(self, item: Any) -> bool:
+        if item.path.name != "test_every_check.py":
+            return True
+        from fixtures.wrong import WRONG
+
+        name = getattr(item, "callspec", None) and item.callspec.params.get("name")
+        check = WRONG[name].check if name in WRONG else name
+        # The fixture runs all checks, which is a test of the judge.
+        return check == self._stem and "once" not in item.fixturenames
+
+
+class _Campaign:
+    """A pytest plugin that runs the collected tests in a fork for every mutant."""
+
+    def __init__(self, planted: Mapping[int, Mutant], forks: Forks, report: int) -> None:
+        self._planted, self._forks, self._report = planted, forks, report
+        self._limit = 600.0
+
+    def pytest_runtestloop(self, session: Any) -> bool:
+        """Fork, in place of running tests; a fork with the module as it is comes first."""
+        for number, mutant in self._planted.items():
+            work = functools.partial(self._test, session, mutant)
+            done = functools.partial(self._told, number)
+            self._forks.start(work, done, limit=self._limit)
+            if number < 0:
+                self._forks.wait()
+        self._forks.wait()
+        return True
+
+    def _test(self, session: Any, mutant: Mutant) -> int:
+        from _pytest.main import pytest_runtestloop
+
+        plant(mutant)
+        pytest_runtestloop(session)
+        return int(session.testsfailed > 0)
+
+    def _told(self, number: int, outcome: str, seconds: float) -> None:
+        if number < 0:
+            self._limit = 5 * seconds + _SECONDS
+        os.write(self._report, (json.dumps([number, outcome, seconds]) + "\n").encode())
+
+
+def _pytest(tests: Sequence[str], *plugins: object) -> int:
+    """Run tests, stopping at the first failure."""
+    import hypothesis
+    import pytest
+
+    # A failure is enough: it need not be made small, nor kept for the next mutant. A test that is
+    # slow for once has not seen anything.
+    hypothesis.settings.register_profile(
+        "mutation",
+        database=None,
+        deadline=None,
+        derandomize=True,
+        phases=(hypothesis.Phase.explicit, hypothesis.Phase.generate),
+        suppress_health_check=list(hypothesis.HealthCheck),
+    )
+    hypothesis.settings.load_profile("mutation")
+    # The rewriting of asserts would import plugins, and so the mutant, from their files.
+    quiet = ["-x", "-q", "-s", "--tb=no", "--assert=plain", "-p", "no:cacheprovider"]
+    return int(pytest.main([*quiet, "-p", "no:xdist", *tests], plugins=list(plugins)))
+
+
+def _anew(mutant: Mutant | None, tests: Sequence[str], chosen: _Chosen) -> int:
+    """Collect and run the tests with the mutant imported in place of the module."""
+    if mutant is not None:
+        sys.meta_path.insert(0, _Planted(mutant))
+    return _pytest(tests, chosen)
+
+
+def campaign(
+    drawn: Sequence[Mutant], tests: Sequence[str], *, stem: str = "", jobs: int = 2
+) -> list[tuple[str, float]]:
+    """Outcome ("killed", "survived" or "limit") and processor seconds of each mutant.
+
+    Args:
+        drawn: mutants of one module.
+        tests: files or folders for pytest, those first that see most.
+        stem: of the tests of every check, run those of this check.
+        jobs: so many at a time.
+
+    Raises:
+        RuntimeError: the tests fail without a mutant.
+    """
+    text = Path(drawn[0].file).read_text(encoding="utf-8")
+    # Planted like the others, so that a kill is the defect's and not the planting's.
+    inside = {-1: replace(drawn[0], source=text, line=0, text="")}
+    inside |= {number: mutant for number, mutant in enumerate(drawn) if swaps(mutant) is not None}
+    chosen = _Chosen(stem)
+    reading, writing = os.pipe()
+
+    def collect() -> int:
+        return _pytest(tests, chosen, _Campaign(inside, Forks(jobs), writing))
+
+    own: list[float] = []
+    forks = Forks(jobs)
+    forks.start(collect, lambda _, seconds: own.append(seconds), limit=1e6)
+    os.close(writing)
+    with os.fdopen(reading) as lines:
+        results = {number: (outcome, took) for number, outcome, took in map(json.loads, lines)}
+    forks.wait()
+    outcome, alone = results.pop(-1, ("nothing collected", 0.0))
+    if outcome != "survived":
+        raise RuntimeError(f"without a mutant the tests {tests} end so: {outcome}")
+    # What it takes to collect is in the time of the collecting process, with that of its forks.
+    limit = 5 * (alone + own[0] - sum(took for _, took in results.values())) + _SECONDS
+    for number, mutant in enumerate(drawn):
+        if number not in inside:
+            work = functools.partial(_anew, mutant, tests, chosen)
+            done = functools.partial(_keep, results, number)
+            forks.start(work, done, limit=max(limit, 60))
+    forks.wait()
+    return [results[number] for number in range(len(drawn))]
+
+
+def _keep(results: dict[int, tuple[str, float]], key: int, outcome: str, seconds: float) -> None:
+    results[key] = (outcome, seconds)
+
+
+# ---------------------------------------------------------------------------------------- the whole
 
 
 def modules(names: Iterable[str]) -> list[Path]:
     """The files that names such as "measures" or "checks/axiomatic" stand for."""
     files: list[Path] = []
     for name in names:
-        place = PACKAGE / name
+        place = ROOT / "pytest_xai" / name
         chosen = sorted(place.rglob("*.py")) if place.is_dir() else [place.with_suffix(".py")]
         files += [file for file in chosen if file.name != "__init__.py"]
     missing = [str(file) for file in files if not file.exists()]
@@ -213,41 +413,86 @@ def modules(names: Iterable[str]) -> list[Path]:
     return files
 
 
+def tests_of(module: Path) -> list[str]:
+    """The tests that a module's mutants have to be seen by, its own first."""
+    folder, stem = module.relative_to(ROOT / "pytest_xai").parent, module.stem
+    place = ROOT / "tests" / folder
+    own = [f for f in [place / f"test_{stem}.py"] if f.exists()]
+    others = [f for f in sorted(place.glob("test_*.py")) if f not in own and f.name not in _PAGES]
+    named = [f for f in others if re.search(rf"\b{stem}\b", f.read_text(encoding="utf-8"))]
+    if folder.parts[:1] == ("checks",):
+        is_check = "@check(" in module.read_text(encoding="utf-8")
+        users = [f for f in others if stem in _imports(module.with_name(f"{f.stem[5:]}.py"))]
+        checks_of = [f for f in named if not module.with_name(f"{f.stem[5:]}.py").exists()]
+        files = [*own, *(checks_of if is_check else dict.fromkeys([*named, *users]))]
+        return [*_relative(files), *(["tests/checks/test_every_check.py"] if is_check else [])]
+    if folder.parts[:1] == ("measures",):
+        return [*_relative([*own, *others]), str(module.relative_to(ROOT))]
+    return [*_relative(own), "tests/test_tally.py", "tests/test_judge.py"]
+
+
+def _imports(module: Path) -> str:
+    """The lines of a module that import, as one text; none of a module that there is not."""
+    lines = module.read_text(encoding="utf-8").splitlines() if module.exists() else []
+    return "\n".join(line for line in lines if line.startswith("from "))
+
+
+def _relative(files: Iterable[Path]) -> list[str]:
+    return [str(file.relative_to(ROOT)) for file in files]
+
+
+def _preload() -> None:
+    """Import what every mutant's tests need, but for the package itself."""
+    for name in (
+        *("torch", "numpy", "scipy.stats", "scipy.ndimage", "scipy.special", "hypothesis"),
+        *("pytest", "rich.table", "captum.attr", "zennit", "foolbox", "skimage.metrics"),
+    ):
+        if importlib.util.find_spec(name.partition(".")[0]) is not None:
+            importlib.import_module(name)
+    assert not any(name.partition(".")[0] == "pytest_xai" for name in sys.modules)
+
+
 def main() -> None:
     """Print the table and the survivors."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--modules", nargs="+", default=["measures", "verdict", "checks"])
     parser.add_argument("--share", type=float, default=1.0, help="part of the mutants to draw")
-    parser.add_argument("--jobs", type=int, default=2)
-    parser.add_argument("--seconds", type=float, default=300.0, help="limit for one mutant")
-    parser.add_argument(
-        "--least", type=float, default=0.9, help="score below which it exits with 1"
-    )
+    parser.add_argument("--seed", type=int, default=0, help="of the draw")
+    parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1)
+    parser.add_argument("--least", type=float, default=0.9, help="exit with 1 below this score")
     options = parser.parse_args()
     os.chdir(ROOT)
     sys.path.insert(0, str(ROOT))
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
     _preload()
-    killed = total = 0
-    survivors: list[Mutant] = []
-    with ThreadPoolExecutor(options.jobs) as pool:
-        for module in modules(options.modules):
-            drawn = list(mutants(module))
-            count = round(options.share * len(drawn)) or min(1, len(drawn))
-            drawn = random.Random(module.name).sample(drawn, count)  # noqa: S311
-            tests = tests_of(module)
-            if outcome(None, tests, options.seconds) != "survived":
-                raise SystemExit(f"{module.name}: its tests fail without a mutant: {tests}")
-            run = functools.partial(outcome, tests=tests, seconds=options.seconds)
-            results = list(pool.map(run, drawn))
-            left = [m for m, result in zip(drawn, results, strict=True) if result == "survived"]
-            survivors += left
-            total, killed = total + len(drawn), killed + len(drawn) - len(left)
-            name = module.relative_to(PACKAGE)
-            print(f"{name!s:<48} {len(drawn) - len(left):>4} of {len(drawn):>4} killed", flush=True)
-    for mutant in survivors:
-        print(f"survived: {mutant.module.relative_to(ROOT)}:{mutant.line}: {mutant.text}")
-    score = killed / total if total else 1.0
-    print(f"{killed} of {total} mutants killed: {score:.1%}")
+    counts: Counter[str] = Counter()
+    print(f"{'module':<46} mutants  killed (at the limit)  seconds per mutant")
+    for module in modules(options.modules):
+        name = ".".join(module.relative_to(ROOT).with_suffix("").parts)
+        drawn = mutants(module, name)
+        if not drawn:
+            continue
+        count = max(1, round(options.share * len(drawn)))
+        drawn = random.Random(f"{name} {options.seed}").sample(drawn, count)  # noqa: S311
+        try:
+            results = campaign(drawn, tests_of(module), stem=module.stem, jobs=options.jobs)
+        except RuntimeError as error:
+            raise SystemExit(f"{name}: {error}") from None
+        outcomes = Counter(outcome for outcome, _ in results)
+        counts += outcomes
+        killed, seconds = len(drawn) - outcomes["survived"], sum(took for _, took in results)
+        place = str(module.relative_to(ROOT / "pytest_xai"))
+        each = seconds / len(drawn)
+        print(
+            f"{place:<46} {len(drawn):>7} {killed:>7} {outcomes['limit']:>15} {each:>19.1f}",
+            flush=True,
+        )
+        for mutant, (outcome, _) in zip(drawn, results, strict=True):
+            if outcome == "survived":
+                print(f"    survived: {place}:{mutant.line}: {mutant.text}", flush=True)
+    total = counts.total()
+    score = 1 - counts["survived"] / total
+    print(f"{total - counts['survived']} of {total} mutants killed: {score:.1%}")
     sys.exit(score < options.least)
 
 

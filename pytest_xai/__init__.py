@@ -69,7 +69,7 @@ __all__ = [
 ]
 
 
-# Public, but left out by `from pytest_xai import *`: they need a package that may be missing.
+# Public, but left out by `from pytest_xai import *`: they take a second to import.
 _ASKED_FOR = ["strategies"]
 
 

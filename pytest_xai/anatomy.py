@@ -12,7 +12,7 @@ from torch.nn.modules.conv import _ConvNd
 from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_leaves
 
-__all__ = ["bias_absorption", "layers", "rounding", "scale_constants"]
+__all__ = ["bias_absorption", "layers", "rounding", "scale_constants", "zero_sums"]
 
 # With running statistics, these are affine in evaluation mode.
 _RUNNING = (
@@ -120,6 +120,43 @@ def bias_absorption(model: nn.Module, inputs: Tensor, targets: Tensor) -> Tensor
         if grad is not None:
             total += (grad * offset).flatten(1).sum(1)
     return total
+
+
+def zero_sums(model: nn.Module, inputs: Tensor, targets: Tensor) -> Tensor:
+    """Whether the output depends on a value of a linear layer that is exactly zero, bool (N,).
+
+    How relevance is shared out there is a matter of convention: the shares of what sums to zero are
+    0/0, which LRP-0 takes for none, and the input times the gradient, its equal elsewhere, for as
+    much as the summands are. Behind a ReLU the two agree: nothing.
+
+    Args:
+        model: the model, in evaluation mode.
+        inputs: (N, *shape).
+        targets: LongTensor (N,).
+    """
+    seen: list[Tensor] = []
+
+    def note(module: nn.Module, _: object, output: Any) -> Tensor | None:
+        weighted = isinstance(getattr(module, "weight", None), Tensor)
+        if not weighted or not isinstance(output, Tensor) or not output.requires_grad:
+            return None
+        # An in-place ReLU behind the module shall not overwrite what is looked at.
+        seen.append(output)
+        return output.clone()
+
+    handles = [module.register_forward_hook(note) for module in model.modules()]
+    try:
+        with torch.enable_grad():
+            scores = model(inputs.detach().requires_grad_()).gather(1, targets[:, None]).sum()
+            grads = torch.autograd.grad(scores, seen, allow_unused=True) if seen else []
+    finally:
+        for handle in handles:
+            handle.remove()
+    found = torch.zeros(len(inputs), dtype=torch.bool, device=inputs.device)
+    for values, grad in zip(seen, grads, strict=True):
+        if grad is not None:
+            found |= ((values == 0) & (grad != 0)).flatten(1).any(1)
+    return found
 
 
 def scale_constants(model: nn.Module, factor: float) -> None:

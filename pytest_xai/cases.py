@@ -230,7 +230,8 @@ def parametrize_with_checks(
     benches = Benches({"subject": source}, rename=False)
     parameters = _on_subject(registry, options, benches)
     if subject is None:
-        parameters = _with_fields(parameters, registry, options)
+        on_digits = [each for each in parameters if each.check.scope != "probe"]
+        parameters = _with_fields(on_digits, registry, options)
     return pytest.mark.parametrize("check", parameters, ids=repr)
 
 
@@ -322,7 +323,7 @@ class _Field:
     def verdict(self, check: str) -> Verdict:
         """The verdict of one check."""
         if self._verdicts is None:
-            settings = Settings(budget=BUDGET // (2 * len(FIELDS)))
+            settings = Settings(budget=BUDGET)
             made = on_field(self._field, self._explainer, self.planned, settings)
             self._verdicts = {verdict.check: verdict for verdict in made}
         return self._verdicts[check]

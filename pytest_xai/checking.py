@@ -12,15 +12,18 @@ from pytest_xai.exploration import FIELDS, Wanted
 from pytest_xai.judge import Assignment, as_expected, judge
 from pytest_xai.protocol import NamedExplainer, named
 from pytest_xai.report import Report, Settings
-from pytest_xai.runner import Planned, select, share_alpha, share_budget
+from pytest_xai.runner import Planned, require_budget, select, share_alpha, share_budget
 from pytest_xai.subject import Subject
 from pytest_xai.verdict import Verdict
 
 __all__ = ["BUDGET", "as_announced", "check_explainer", "fitting", "on_field", "on_subject"]
 
-# Model evaluations of a call without a subject: half for the digits, a quarter for each field of
-# small networks.
-BUDGET = 4_000_000
+# Model evaluations of a call without a subject.
+BUDGET = 8_000_000
+# Of them, half is for the digits, and a quarter for each field of small networks.
+_HALF, _QUARTER = 2, 4
+# What a map of an explainer nobody knows is taken to cost, to share out what a field may spend.
+_PER_MAP = 50
 
 
 def check_explainer(
@@ -89,7 +92,12 @@ def check_explainer(
 
 
 def on_subject(
-    subject: Subject, guest: NamedExplainer, planned: Sequence[Planned], settings: Settings
+    subject: Subject,
+    guest: NamedExplainer,
+    planned: Sequence[Planned],
+    settings: Settings,
+    *,
+    parts: int = 1,
 ) -> list[Verdict]:
     """One verdict for each check on one subject.
 
@@ -97,10 +105,11 @@ def on_subject(
         subject: what to explain.
         guest: whom to check.
         planned: the checks, which share alpha and the budget.
-        settings: of the run.
+        settings: of the call.
+        parts: of so many equal parts of the budget, one is for this subject.
     """
     alpha = share_alpha(settings.alpha, planned)
-    budgets = share_budget(settings.budget, planned)
+    budgets = share_budget(_part(settings.budget, parts), planned)
     bench = Bench(subject, seed=settings.seed)
     try:
         return [
@@ -112,10 +121,11 @@ def on_subject(
                     asserted=item.asserted,
                     alpha=alpha,
                     budget=budget,
-                    # Alone, a check has its share of alpha and budget for itself.
-                    reproduce=f"check_explainer({guest.origin or guest.name}, "
-                    f"checks=[{item.check.name!r}], seed={settings.seed}, alpha={alpha!r}, "
-                    f"budget={budget})",
+                    reproduce=_call(
+                        guest,
+                        item.check.name,
+                        replace(settings, alpha=alpha, budget=_whole(budget, parts)),
+                    ),
                 ),
             )
             for item, budget in zip(planned, budgets, strict=True)
@@ -135,17 +145,29 @@ def on_field(
         field: "probes" or "networks".
         guest: whom to check.
         planned: the checks, which share the budget.
-        settings: of the run; its budget is this field's.
+        settings: of the call; a quarter of its budget is this field's.
     """
     chosen = fitting(planned, field)
-    budgets = share_budget(settings.budget, chosen)
+    budget = _part(settings.budget, _QUARTER)
+    shares = share_budget(budget, chosen, per_map=_PER_MAP)
+    budgets = {item.check.name: share for item, share in zip(chosen, shares, strict=True)}
     wanted = Wanted(
         explainer=guest,
         checks={item.check.name: item.check for item in chosen},
         seed=settings.seed,
     )
-    shares = {item.check.name: budget for item, budget in zip(chosen, budgets, strict=True)}
-    return FIELDS[field](wanted, shares) if chosen else []
+    verdicts = FIELDS[field](wanted, budgets) if chosen else []
+    return [
+        replace(
+            verdict,
+            reproduce=_call(
+                guest,
+                verdict.check,
+                replace(settings, budget=_whole(budgets[verdict.check], _QUARTER)),
+            ),
+        )
+        for verdict in verdicts
+    ]
 
 
 def fitting(planned: Sequence[Planned], field: str) -> list[Planned]:
@@ -182,15 +204,30 @@ def _built_in(
     """On the digits and on both fields, each check's verdicts side by side."""
     from pytest_xai.subjects import load_digits
 
-    assert settings.budget is not None
     on_images = [item for item in planned if item.check.scope != "probe"]
-    half = replace(settings, budget=settings.budget // 2)
-    verdicts = on_subject(load_digits(), guest, on_images, half)
+    verdicts = on_subject(load_digits(), guest, on_images, settings, parts=_HALF)
     for field in FIELDS:
-        quarter = replace(settings, budget=settings.budget // (2 * len(FIELDS)))
-        verdicts += on_field(field, guest, planned, quarter)
+        verdicts += on_field(field, guest, planned, settings)
     order = catalogue.names()
     return sorted(verdicts, key=lambda verdict: order.index(verdict.check))
+
+
+def _part(budget: int | None, parts: int) -> int | None:
+    require_budget(budget)
+    return None if budget is None else budget // parts
+
+
+def _whole(share: int | None, parts: int) -> int | None:
+    """The budget of which a check has this share where it runs alone."""
+    return None if share is None else share * parts
+
+
+def _call(guest: NamedExplainer, check: str, settings: Settings) -> str:
+    """What repeats one check: alone, it has all of alpha and of the budget for itself."""
+    return (
+        f"check_explainer({guest.origin or guest.name}, checks=[{check!r}], "
+        f"seed={settings.seed}, alpha={settings.alpha!r}, budget={settings.budget})"
+    )
 
 
 def _names(argument: str, names: Iterable[str]) -> tuple[str, ...]:

@@ -8,7 +8,7 @@ from pytest_xai.errors import InvalidArgument, UnknownName
 from pytest_xai.protocol import Traits
 from pytest_xai.registry import FAMILIES, Check
 
-__all__ = ["Planned", "select", "share_alpha", "share_budget"]
+__all__ = ["Planned", "require_budget", "select", "share_alpha", "share_budget"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +80,9 @@ def share_alpha(alpha: float, planned: Iterable[Planned]) -> float:
     return alpha / max(sampled, 1)
 
 
-def share_budget(budget: int | None, planned: Sequence[Planned]) -> list[int | None]:
+def share_budget(
+    budget: int | None, planned: Sequence[Planned], *, per_map: int = 1
+) -> list[int | None]:
     """Split a run's budget of model evaluations in proportion to the declared cost.
 
     What a check leaves of its share is not handed on: its neighbours' verdicts would depend on who
@@ -89,6 +91,7 @@ def share_budget(budget: int | None, planned: Sequence[Planned]) -> list[int | N
     Args:
         budget: of the run; None: no bound.
         planned: all checks of the run.
+        per_map: evaluations that a map is taken to cost, beside those of the checks themselves.
 
     Returns:
         A share for each, rounded down; together at most the budget.
@@ -96,10 +99,23 @@ def share_budget(budget: int | None, planned: Sequence[Planned]) -> list[int | N
     Raises:
         InvalidArgument: the budget is no integer, or negative.
     """
+    require_budget(budget)
     if budget is None:
         return [None] * len(planned)
+    weights = [
+        item.check.cost.least + (per_map - 1) * item.check.cost.explainer_calls for item in planned
+    ]
+    return [budget * weight // max(sum(weights), 1) for weight in weights]
+
+
+def require_budget(budget: int | None) -> None:
+    """Refuse what is no number of evaluations.
+
+    Raises:
+        InvalidArgument: the budget is no integer, or negative.
+    """
+    if budget is None:
+        return
     if isinstance(budget, bool) or not isinstance(budget, int) or budget < 0:
         expected = "a number of evaluations >= 0"
         raise InvalidArgument.of("budget", got=repr(budget), expected=expected)
-    weights = [item.check.cost.least for item in planned]
-    return [budget * weight // max(sum(weights), 1) for weight in weights]

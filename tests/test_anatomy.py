@@ -8,7 +8,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from pytest_xai.anatomy import bias_absorption, layers, rounding
+from pytest_xai.anatomy import bias_absorption, layers, rounding, zero_sums
 
 # ------------------------------------------------------------------------------------- layers
 
@@ -394,3 +394,25 @@ def test_nothing_is_left_on_the_model_even_if_it_raises():
     hooks = [module._forward_hooks for module in model.modules()]
     assert not any(itertools.chain.from_iterable(hooks))
     assert all(parameter.grad is None for parameter in model.parameters())
+
+
+# --------------------------------------------------------------------------------- zero_sums
+
+
+@pytest.mark.parametrize("relu, expected", [(None, True), (False, False), (True, False)])
+def test_values_of_zero_on_which_the_output_depends(relu, expected):
+    """The first layer gives x1 - x2 and x1 + x2; the first image has x1 = x2."""
+    first, last = nn.Linear(2, 2, bias=False), nn.Linear(2, 1)
+    first.weight.data = torch.tensor([[1.0, -1.0], [1.0, 1.0]])
+    between = [] if relu is None else [nn.ReLU(inplace=relu)]
+    model = nn.Sequential(first, *between, last)
+    inputs, targets = torch.tensor([[0.5, 0.5], [0.75, 0.5]]), torch.zeros(2, dtype=torch.long)
+    assert zero_sums(model, inputs, targets).tolist() == [expected, False]
+    last.weight.data[0, 0] = 0
+    assert zero_sums(model, inputs, targets).tolist() == [False, False]
+    hooks = [module._forward_hooks for module in model.modules()]
+    assert not any(itertools.chain.from_iterable(hooks))
+
+
+def test_a_model_without_weights_sums_nothing():
+    assert not zero_sums(nn.ReLU(), torch.zeros(2, 3), torch.zeros(2, dtype=torch.long)).any()

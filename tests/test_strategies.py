@@ -2,8 +2,6 @@
 
 import collections
 import copy
-import subprocess
-import sys
 
 import pytest
 import torch
@@ -336,17 +334,3 @@ def test_arguments_that_make_no_sense_are_refused(make, told):
     with pytest.raises(InvalidArgument) as caught:
         make()
     assert told in str(caught.value)
-
-
-def test_who_lacks_hypothesis_is_told_what_to_install():
-    code = (
-        "import sys\n"
-        "sys.modules['hypothesis'] = None\n"
-        "from pytest_xai import Subject, errors, structures\n"
-        "try:\n"
-        "    import pytest_xai.strategies\n"
-        "except errors.MissingDependency as error:\n"
-        "    print(error)\n"
-    )
-    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
-    assert 'pip install "pytest-xai[strategies]"' in done.stdout

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pytest_xai import reporting
-from pytest_xai.verdict import OUTCOMES, Evaluations, Verdict, holds, tells, worst
+from pytest_xai.verdict import OUTCOMES, Evaluations, Finding, Verdict, holds, tells, worst
 
 NAN, INF = math.nan, math.inf
 ROW_KEYS = [
@@ -282,6 +282,27 @@ def test_a_verdict_cannot_be_changed_and_compares_without_its_pictures():
     assert "tensors" not in repr(verdict)
     with pytest.raises(dataclasses.FrozenInstanceError):
         verdict.outcome = "passed"
+
+
+def test_what_a_check_does_not_say_is_the_least_that_it_could():
+    found = Finding(values=torch.ones(2))
+    assert (found.limits, found.value_range, found.limit_range) == (0.0, (0.0, 1.0), (0.0, 1.0))
+    asked = {"subject": "", "explainer": "", "check": "", "family": "", "direction": "<="}
+    row = Verdict(**asked, asserted=True, outcome="passed").row()
+    assert [row[key] for key in ("figure", "limit", "interval", "counterexample")] == [None] * 4
+    assert [row[key] for key in ("images", "seconds", "seed")] == [0, 0, 0]
+    assert set(row["evaluations"].values()) == {0}
+
+
+@pytest.mark.parametrize("kind", [Finding, Evaluations, Verdict])
+def test_records_take_names_only_and_cannot_be_changed(kind):
+    with pytest.raises(TypeError, match="positional"):
+        kind("digits")
+    fields = {field.name: torch.ones(1) for field in dataclasses.fields(kind)}
+    record = kind(**fields)
+    assert not hasattr(record, "__dict__")
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        setattr(record, next(iter(fields)), 1)
 
 
 def test_evaluations_are_subtracted_and_a_budget_counts_those_of_the_model():

@@ -2,6 +2,16 @@
 
 from pytest_xai.diagnosis.fault import beyond, is_last, with_place
 from pytest_xai.diagnosis.location import locate
-from pytest_xai.diagnosis.relevance import Shares, by_layer, follows, shares
+from pytest_xai.diagnosis.relevance import Shares, by_layer, follows, shares, unbiased_sums
 
-__all__ = ["Shares", "beyond", "by_layer", "follows", "is_last", "locate", "shares", "with_place"]
+__all__ = [
+    "Shares",
+    "beyond",
+    "by_layer",
+    "follows",
+    "is_last",
+    "locate",
+    "shares",
+    "unbiased_sums",
+    "with_place",
+]

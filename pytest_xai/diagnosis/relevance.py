@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from pytest_xai.anatomy import scale_constants
+from pytest_xai.anatomy import scale_constants, zero_sums
 from pytest_xai.bench import Bench
 from pytest_xai.containment import Guard
 from pytest_xai.diagnosis.location import Measure, Parts
@@ -16,7 +16,7 @@ from pytest_xai.errors import NotApplicable
 from pytest_xai.protocol import NamedExplainer
 from pytest_xai.seeds import seeded
 
-__all__ = ["Shares", "by_layer", "follows", "shares"]
+__all__ = ["Shares", "by_layer", "follows", "shares", "unbiased_sums"]
 
 # Units in which a stabiliser of any usual size is nothing; powers of two change no digit.
 _UNITS = {torch.float64: 2.0**60, torch.float32: 2.0**40}
@@ -73,6 +73,28 @@ def shares(bench: Bench, explainer: NamedExplainer) -> Shares:
     if float((output - expected).abs().max()) > 100 * bench.rounding * float(largest):
         raise NotApplicable("the network is not positively homogeneous")
     return Shares(unstabilised=full, shrunk=shrunk, bare=bare, bare_output=bare_output)
+
+
+def unbiased_sums(bench: Bench, explainer: NamedExplainer) -> tuple[Tensor, Tensor, Tensor]:
+    """Sums of relevance and outputs of the network with all biases zeroed, (n,) each.
+
+    The third says where a layer's value is exactly zero then, so that nothing need arrive.
+
+    Args:
+        bench: on whose images; a map each, two forward passes, and a backward pass.
+        explainer: whose maps.
+
+    Raises:
+        NotApplicable: the model cannot be copied.
+        XaiError: the explainer raised, or does not explain the other network.
+    """
+    model = bench.copied_model()
+    scale_constants(model, 0.0)
+    zero = bench.batched(
+        lambda batch, targets: zero_sums(model, batch, targets), bench.inputs, bench.targets
+    )
+    with seeded(0):
+        return *_explained(bench, explainer, constants=0.0, unit=1.0), zero
 
 
 def follows(total: Tensor, found: Shares) -> bool:

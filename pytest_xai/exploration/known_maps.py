@@ -3,7 +3,8 @@
 from collections.abc import Mapping
 
 from pytest_xai.exploration.merge import merge
-from pytest_xai.exploration.trial import Purse, examine
+from pytest_xai.exploration.purse import Purse
+from pytest_xai.exploration.trial import examine
 from pytest_xai.exploration.wanted import Wanted
 from pytest_xai.subjects.probes import probes
 from pytest_xai.verdict import Verdict
@@ -19,5 +20,9 @@ def on_probes(wanted: Wanted, budgets: Mapping[str, int | None]) -> list[Verdict
         budgets: model evaluations that each check may spend, by its name; None: no limit.
     """
     purses = {name: Purse(budgets[name]) for name in wanted.checks}
-    trials = [examine(make(), wanted, list(wanted.checks), purses) for make in probes().values()]
+    made = probes().values()
+    trials = [
+        examine(make(), wanted, purses, by_now=place / len(made))
+        for place, make in enumerate(made, start=1)
+    ]
     return [merge(name, "probes", trials, wanted, purses[name], None) for name in wanted.checks]

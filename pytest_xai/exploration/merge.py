@@ -1,11 +1,13 @@
 """One verdict for a check from what it said on many networks."""
 
 import math
+import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from pytest_xai.exploration.trial import Purse, Trial
+from pytest_xai.exploration.purse import Purse
+from pytest_xai.exploration.trial import Trial
 from pytest_xai.exploration.wanted import Wanted
 from pytest_xai.verdict import Evaluations, Verdict
 
@@ -16,6 +18,8 @@ __all__ = ["SOMEWHERE", "Smallest", "merge", "total"]
 SOMEWHERE = frozenset({"target_sensitive"})
 # Reasons of the same kind that are worth reading.
 _REASONS = 2
+_NUMBER = re.compile(r"\d[\d.,e+-]*")
+_END = re.compile(r"\.\s|\n")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -56,32 +60,34 @@ def merge(
     """
     verdicts = [trial.verdicts[name] for trial in trials if name in trial.verdicts]
     by_outcome = Counter(verdict.outcome for verdict in verdicts)
-    order = ("error", "passed", "failed") if name in SOMEWHERE else ("failed", "error", "passed")
-    outcome = next(
-        (each for each in (*order, "undecided") if by_outcome[each]),
-        "undecided" if len(verdicts) < len(trials) and not _refusals(trials) else "not_applicable",
-    )
+    outcome = _outcome(name, trials, by_outcome)
     chosen = _worst([each for each in verdicts if each.outcome == outcome])
     if smallest is not None:
         chosen = smallest.verdict
     base = chosen or _empty(name, wanted)
-    reasons = [base.reason if outcome in {"failed", "error"} else ""]
-    reasons.append(_counted(name, outcome, trials, by_outcome))
-    reasons += _why_not(name, trials)
-    if len(verdicts) + len(_refusals(trials)) < len(trials):
-        reasons.append(f"The budget of {purse.budget:,} evaluations does not hold the others.")
+    spent = [each.evaluations for each in verdicts] + ([smallest.search] if smallest else [])
+    if name == next(iter(wanted.checks)):
+        # Somebody has to pay for what all look at.
+        spent += [trial.shared for trial in trials]
     return replace(
         base,
         subject=field,
         outcome=outcome,
         images=sum(each.images for each in verdicts),
         seconds=sum(each.seconds for each in verdicts),
-        evaluations=total(
-            [each.evaluations for each in verdicts] + ([smallest.search] if smallest else [])
-        ),
-        reason=" ".join(reason for reason in reasons if reason),
+        evaluations=total(spent),
+        reason=_reason(name, base, outcome, trials, purse),
         counterexample=_counterexample(base, smallest),
     )
+
+
+def _outcome(name: str, trials: Sequence[Trial], by_outcome: Counter[str]) -> str:
+    order = ("error", "passed", "failed") if name in SOMEWHERE else ("failed", "error", "passed")
+    for outcome in (*order, "undecided"):
+        if by_outcome[outcome]:
+            return outcome
+    # That the others do not apply says nothing of those that were not tried.
+    return "undecided" if _untried(name, trials) else "not_applicable"
 
 
 def _worst(verdicts: Sequence[Verdict]) -> Verdict | None:
@@ -109,34 +115,63 @@ def _empty(name: str, wanted: Wanted) -> Verdict:
         direction=check.direction,
         outcome="not_applicable",
         seed=wanted.seed,
-        reproduce=wanted.reproduce(name),
     )
 
 
-def _counted(name: str, outcome: str, trials: Sequence[Trial], by_outcome: Counter[str]) -> str:
-    tried = sum(by_outcome.values()) - by_outcome["not_applicable"]
+def _reason(name: str, base: Verdict, outcome: str, trials: Sequence[Trial], purse: Purse) -> str:
+    verdicts = [trial.verdicts[name] for trial in trials if name in trial.verdicts]
+    there = sum(each.outcome == outcome for each in verdicts)
+    tried = sum(each.outcome != "not_applicable" for each in verdicts)
+    sentences = [base.reason if outcome in {"failed", "error"} else ""]
     if outcome == "passed":
-        return f"Held on {by_outcome['passed']} of {len(trials)} networks."
-    if outcome in {"failed", "error"}:
-        word = "Fails" if outcome == "failed" else "Raises"
-        return f"{word} on {by_outcome[outcome]} of the {tried} networks that it was tried on."
-    if outcome == "undecided":
-        return f"None of {len(trials)} networks decides it."
-    return f"None of {len(trials)} networks is one that {name} applies to."
+        sentences.append(f"Held on {there} of {_count(len(trials))}.")
+    elif outcome == "failed":
+        sentences.append(f"Fails on {there} of the {_count(tried)} that it was tried on.")
+    elif outcome == "error":
+        sentences.append(f"So it is on {there} of the {_count(tried)} that it was tried on.")
+    elif outcome == "undecided":
+        sentences.append(f"None of {_count(len(trials))} decides it.")
+    else:
+        sentences.append(f"Applies to none of {_count(len(trials))}.")
+    sentences += _why_not(name, trials)
+    if untried := _untried(name, trials):
+        sentences.append(f"The budget of {purse.budget:,} evaluations leaves out {untried}.")
+    first, *rest = [sentence for sentence in sentences if sentence]
+    # What a guest said may have many lines, the first of which is a summary.
+    head, newline, tail = first.partition("\n")
+    head = head.strip() + ("" if head.rstrip().endswith((".", "!", "?")) else ".")
+    return " ".join([head, *rest]) + newline + tail
 
 
 def _why_not(name: str, trials: Sequence[Trial]) -> list[str]:
     """The commonest reasons why a network had nothing to say."""
-    silent = Counter(trial.refused for trial in _refusals(trials))
+    silent: Counter[str] = Counter()
+    words: dict[str, str] = {}
     for trial in trials:
         verdict = trial.verdicts.get(name)
+        reason = trial.refused
         if verdict is not None and verdict.outcome == "not_applicable":
-            silent[verdict.reason] += 1
-    return [f"{count} left out: {reason}." for reason, count in silent.most_common(_REASONS)]
+            reason = verdict.reason
+        if reason:
+            brief = _brief(reason)
+            # One reason, whatever the numbers in it.
+            kind = _NUMBER.sub("", brief)
+            words.setdefault(kind, brief)
+            silent[kind] += 1
+    return [f"{count} left out: {words[kind]}." for kind, count in silent.most_common(_REASONS)]
 
 
-def _refusals(trials: Sequence[Trial]) -> list[Trial]:
-    return [trial for trial in trials if trial.refused]
+def _brief(reason: str) -> str:
+    """The first sentence, without its full stop."""
+    return _END.split(reason.strip(), maxsplit=1)[0].rstrip(".")
+
+
+def _untried(name: str, trials: Sequence[Trial]) -> int:
+    return sum(not trial.refused and name not in trial.verdicts for trial in trials)
+
+
+def _count(networks: int) -> str:
+    return "1 network" if networks == 1 else f"{networks} networks"
 
 
 def total(parts: Sequence[Evaluations]) -> Evaluations:

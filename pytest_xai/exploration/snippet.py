@@ -38,10 +38,12 @@ def _explainer(explainer: NamedExplainer) -> tuple[str, str]:
     if explainer.origin:
         return "", f"explainer = {explainer.origin}"
     module = getattr(explainer.call, "__module__", None) or ""
-    name = getattr(explainer.call, "__qualname__", "")
+    name = getattr(explainer.call, "__qualname__", "").rpartition(".")[2]
     if _can_be_imported(explainer.call, module, name):
         return f"from {module} import {name}\n", f"explainer = {name}"
-    return "", f"explainer = {name if name.isidentifier() else '...'}  # the one that was checked"
+    if name.isidentifier():
+        return "", f"explainer = {name}  # the one that was checked"
+    return "", "explainer = ...  # put here the one that was checked"
 
 
 def _can_be_imported(call: object, module: str, name: str) -> bool:
@@ -52,6 +54,6 @@ def _can_be_imported(call: object, module: str, name: str) -> bool:
 
 def _says(verdict: Verdict) -> str:
     if verdict.figure is None or verdict.limit is None:
-        return f"raises {verdict.reason.splitlines()[0]}"
+        return verdict.reason.strip().partition("\n")[0]
     bound = "at most" if verdict.direction == "<=" else "at least"
     return f"gives {verdict.figure:.4g}, must be {bound} {verdict.limit:.4g}"

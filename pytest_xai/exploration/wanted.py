@@ -22,8 +22,3 @@ class Wanted:
     explainer: NamedExplainer
     checks: Mapping[str, Check]
     seed: int
-
-    def reproduce(self, check: str) -> str:
-        """The call that repeats one check on the same networks."""
-        origin = self.explainer.origin or self.explainer.name
-        return f"check_explainer({origin}, checks=[{check!r}], seed={self.seed})"

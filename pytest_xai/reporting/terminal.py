@@ -95,13 +95,15 @@ def failure_text(verdict: HasRow | Row, claim: str = "") -> str:
     if claim and row["outcome"] != "error":
         lines.append(f"Claim: {claim}")
     if row["outcome"] in {"failed", "xfailed"}:
-        if row["counterexample"] is not None:
+        if row["counterexample"]:
             lines.append(f"Worst image: {_worst(row)}")
         lines.append(f"Reason: {row['reason'] or 'none given'}")
     elif "\n" in row["reason"]:
         lines.append(row["reason"].partition("\n")[2].rstrip())
     if row["reproduce"]:
         lines.append(f"Repeat: {row['reproduce']}")
+    if script := _script(row):
+        lines += [f"Smallest network: {_network(row)}", script]
     return plain("\n".join(lines))
 
 
@@ -160,7 +162,16 @@ def _draw_failure(console: Console, row: Row, run: Run) -> None:
     for label, text in _evidence(row, run):
         _field(console, label, text)
     # Unbroken, so that it can be copied.
-    _line(console, f"  {'Repeat':<{_LABEL}}{row['reproduce']}\n")
+    _line(console, f"  {'Repeat':<{_LABEL}}{row['reproduce']}")
+    _draw_script(console, row)
+    console.print()
+
+
+def _draw_script(console: Console, row: Row) -> None:
+    """The smallest network on which it fails, as code: unbroken and indented alike."""
+    if script := _script(row):
+        _field(console, "Network", _network(row))
+        _line(console, script)
 
 
 def _evidence(row: Row, run: Run) -> Iterator[tuple[str, str]]:
@@ -196,6 +207,7 @@ def _draw_list(console: Console, title: str, rows: Sequence[Row]) -> None:
         _line(console, "\n      ".join(_wrapped(text, console.width - 6)))
         if group[0]["outcome"] == "error":
             _line(console, f"      {group[0]['reproduce']}")
+            _draw_script(console, group[0])
     console.print()
 
 
@@ -272,6 +284,16 @@ def _worst(row: Row) -> str:
     if example.get("limit") is not None:
         text += f", limit {_number(example['limit'])}"
     return text
+
+
+def _network(row: Row) -> str:
+    return str((row["counterexample"] or {}).get("network", "as below"))
+
+
+def _script(row: Row) -> str:
+    """The code that shows a failure, indented; empty: there is none."""
+    script = str((row["counterexample"] or {}).get("snippet", ""))
+    return textwrap.indent(script, "    ")
 
 
 def _number(value: object) -> str:

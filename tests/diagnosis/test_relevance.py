@@ -12,7 +12,7 @@ from fixtures.right import input_x_gradient
 from fixtures.wrong.sums import lrp_epsilon, scaled_at
 from pytest_xai import checks, explainers
 from pytest_xai.anatomy import scale_constants
-from pytest_xai.diagnosis import by_layer, follows, shares
+from pytest_xai.diagnosis import by_layer, follows, shares, unbiased_sums
 from pytest_xai.errors import NotApplicable
 from pytest_xai.judge import Assignment, judge
 from pytest_xai.protocol import named
@@ -206,3 +206,16 @@ def test_a_loss_is_told_by_what_is_missing_without_biases():
     assert "with all biases zeroed 50.0% are lost" in failed.reason
     assert "It breaks at `2` (Linear)" in failed.reason
     assert "`2` (Linear) takes" in failed.reason
+
+
+def test_the_sums_without_biases():
+    weight, bias, inputs = layer()
+    bench = xai.Bench(xai.Subject(models.linear(weight, bias), inputs))
+    sums, outputs, zero = unbiased_sums(bench, named(input_x_gradient))
+    bench.close()
+    assert torch.allclose(sums, (inputs * weight).sum())
+    assert torch.equal(sums, outputs)
+    assert zero.tolist() == [False]
+    bench = xai.Bench(xai.Subject(models.linear(weight, bias), 0 * inputs))
+    assert unbiased_sums(bench, named(input_x_gradient))[2].tolist() == [True]
+    bench.close()

@@ -1,9 +1,12 @@
 """Tests that people write: the fixtures, the marker, and checks as parameters."""
 
 import pytest
+import torch
 
 from pytest_xai import parametrize_with_checks
-from pytest_xai.errors import InvalidArgument, UnknownName
+from pytest_xai.errors import CheckFailed, InvalidArgument, UnknownName
+from pytest_xai.exploration import known_maps, networks
+from pytest_xai.structures import STRUCTURES
 
 TESTS = """
 import pytest
@@ -218,11 +221,53 @@ def explain(model, inputs, targets):
     return inputs
 
 
-def test_parameters_without_a_subject_are_of_the_digits():
-    mark = parametrize_with_checks([explain], checks=["shape"])
+@pytest.fixture
+def few_networks(monkeypatch):
+    """One probe, three structures and no random networks."""
+    plans = {name: STRUCTURES[name] for name in ("linear", "conv", "max-pool")}
+    made = dict(list(known_maps.probes().items())[:1])
+    monkeypatch.setattr(networks, "STRUCTURES", plans)
+    monkeypatch.setattr(networks, "NETWORKS", 0)
+    monkeypatch.setattr(known_maps, "probes", lambda: made)
+
+
+@pytest.mark.usefixtures("few_networks")
+def test_parameters_without_a_subject_are_of_all_that_is_built_in():
+    mark = parametrize_with_checks([explain], checks=["shape", "ground_truth"])
+    shape, truth = mark.args[1]
+    assert [mark.kwargs["ids"](check) for check in (shape, truth)] == [
+        "explain-shape",
+        "explain-ground_truth",
+    ]
+    assert shape().subject == "digits"
+    assert [run().subject for run in shape.runs] == ["digits", "probes", "networks"]
+    assert [run().subject for run in truth.runs] == ["probes"]
+
+
+def of_no_pools(model, inputs, targets):
+    pooled = any("MaxPool" in type(module).__name__ for module in model.modules())
+    return torch.full_like(inputs, torch.nan if pooled and inputs.shape[-1] < 8 else 1.0)
+
+
+@pytest.mark.usefixtures("few_networks")
+def test_what_fails_on_generated_networks_alone_fails_the_test_with_a_snippet():
+    ((check,),) = [parametrize_with_checks([of_no_pools], checks=["finite"]).args[1]]
+    with pytest.raises(CheckFailed, match="Smallest network: 2 layers") as caught:
+        check()
+    assert "    explainer = of_no_pools" in str(caught.value)
+
+
+@pytest.mark.usefixtures("few_networks")
+@pytest.mark.parametrize(
+    "explainer, caught", [(of_no_pools, pytest.xfail.Exception), (explain, CheckFailed)]
+)
+def test_an_expected_failure_has_to_fail_somewhere(explainer, caught):
+    mark = parametrize_with_checks(
+        [explainer], checks=["finite"], expected_failures={"finite": "known"}
+    )
     ((check,),) = [mark.args[1]]
-    assert mark.kwargs["ids"](check) == "explain-shape"
-    assert check().subject == "digits"
+    with pytest.raises(caught, match="known"):
+        check()
 
 
 def test_parameters_by_name_of_check_apply_where_they_can():

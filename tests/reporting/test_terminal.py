@@ -1,6 +1,7 @@
 """The section "xai": evidence for every failure, nothing that a guest's words could break."""
 
 import re
+import textwrap
 
 import pytest
 
@@ -23,6 +24,32 @@ def test_a_failure_is_shown_with_all_its_evidence(failure):
         "  Repeat    pytest --xai 'xai::net::ig::summation_to_delta' --xai-seed 0\n"
         "\n"
     )
+
+
+NUMBERS = ", ".join(["0.123456"] * 30)
+SNIPPET = f"import torch\n\n\nclass Net(nn.Module):\n    weights = [{NUMBERS}]"
+
+
+def with_snippet(row):
+    return row | {"counterexample": {"image": 0, "network": "1 layer", "snippet": SNIPPET}}
+
+
+@pytest.mark.parametrize("width", [40, 100])
+def test_a_snippet_is_shown_so_that_it_can_be_copied(failure, width):
+    failed = with_snippet(failure)
+    for text in (summary([failed], Run(), Look(width=width)), failure_text(failed)):
+        assert f"\n{textwrap.indent(SNIPPET, '    ')}\n" in f"{text}\n"
+    assert "  Network   1 layer\n    import torch\n" in summary([failed], Run(), Look())
+    assert "\nSmallest network: 1 layer\n    import torch\n" in failure_text(failed)
+
+
+def test_a_snippet_of_an_error_is_shown_once(row):
+    rows = [
+        with_snippet(row(check=check, outcome="error", reason="It raised."))
+        for check in ("shape", "finite")
+    ]
+    assert summary(rows, Run(), Look()).count("class Net") == 1
+    assert "class Net" in failure_text(rows[0])
 
 
 def test_an_unexpected_pass_is_shown_like_a_failure(row):

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from pytest_xai.bench import ROUND, Bench
+from pytest_xai.checks.axiomatic.places import along_a_path
 from pytest_xai.errors import NotApplicable
 from pytest_xai.protocol import NamedExplainer
 from pytest_xai.registry import Cost, check
@@ -15,8 +16,6 @@ from pytest_xai.verdict import Finding
 _SINGLE = 8 * torch.finfo(torch.float32).eps
 # Evaluations of the gradient per image from which an explainer is taken to integrate it.
 _PATH = 4
-# Places at which the variation of a gradient along the path is looked for, at the least.
-_LEAST_NODES = 16
 
 
 @check(
@@ -92,14 +91,13 @@ def _quadrature(bench: Bench, steps: int) -> Tensor:
     """Largest error of a feature's integral by n gradients, (n,).
 
     A quadrature rule is off by at most its constant times TV(g)/n, with g(a) = (x_i - x'_i) df/dx_i
-    along the path; pi/2 is the largest constant (Gauss-Legendre). TV is estimated at both ends
-    and n midpoints, 16 at the least, which see less than all of it: hence three times.
+    along the path; pi/2 is the largest constant (Gauss-Legendre). TV is estimated at both ends,
+    near them and at n midpoints, 16 at the least, which see less than all of it: hence three times.
     """
     inputs, baseline = bench.inputs, bench.baseline
     delta = (inputs - baseline).double()
-    nodes = max(steps, _LEAST_NODES)
     variation, last = torch.zeros_like(delta), None
-    for place in [0.0, *((node + 0.5) / nodes for node in range(nodes)), 1.0]:
+    for place in along_a_path(steps):
         point = baseline + place * (inputs - baseline)
         slope = bench.gradients(point, bench.targets).double() * delta
         if last is not None:

@@ -1,13 +1,23 @@
 """Relevance is neither made nor lost on the way to the input: sum R = f(x), less the biases."""
 
+import itertools
 from dataclasses import replace
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from pytest_xai.anatomy import bias_absorption
+from pytest_xai.anatomy import bias_absorption, zero_sums
 from pytest_xai.bench import ROUND, Bench
-from pytest_xai.diagnosis import Shares, beyond, by_layer, follows, is_last, shares, with_place
+from pytest_xai.diagnosis import (
+    Shares,
+    beyond,
+    by_layer,
+    follows,
+    is_last,
+    shares,
+    unbiased_sums,
+    with_place,
+)
 from pytest_xai.errors import NotApplicable, XaiError
 from pytest_xai.protocol import NamedExplainer
 from pytest_xai.registry import Cost, check
@@ -39,12 +49,16 @@ def relevance_conservation(bench: Bench, explainer: NamedExplainer) -> Finding:
 
     Rules that give biases their share lose exactly the sum of b_k df/dz_k for LRP-0 (Bach 2015);
     those that hand it on to the inputs lose nothing. Both are right, and the share is stated. What
-    a stabiliser takes, biases take, and is lost are told apart where the sum is neither. A method
+    a stabiliser takes, biases take, and is lost are told apart where the sum is neither. Images are
+    left out at which a linear layer's value is exactly zero, so that its shares are 0/0; and on
+    networks that are no ReLU networks, if without biases nothing is missing. A method
     "lrp_epsilon", or "lrp_epsilon_other" of another size, has declared its stabiliser: what that
     takes is no loss, and where it cannot be told, no verdict is.
     """
     finding = _measure(bench, explainer)
     declared = explainer.traits.method in _STABILISED
+    if beyond(finding):
+        finding = _told(finding, bench)
     if not beyond(finding) or not (declared or is_last(bench, explainer)):
         return finding
     try:
@@ -53,7 +67,7 @@ def relevance_conservation(bench: Bench, explainer: NamedExplainer) -> Finding:
         if declared and isinstance(reason, NotApplicable):
             raise NotApplicable(f"what its stabiliser takes cannot be told: {reason}") from reason
         note = f"What a stabiliser takes cannot be told ({reason})."
-        finding = replace(finding, notes=(*finding.notes, note))
+        finding = _without_biases(replace(finding, notes=(*finding.notes, note)), bench, explainer)
         return with_place(finding, bench, explainer, measure=_measure, short=_LOST)
     return _told_apart(finding, found, bench, explainer)
 
@@ -87,6 +101,58 @@ def _measure(bench: Bench, explainer: NamedExplainer) -> Finding:
         cause="Relevance is lost or made: absolute values, neurons without positive contributions, "
         "a residual sum or a normalisation without a rule, or a start from something else than the "
         "logit.",
+    )
+
+
+def _told(finding: Finding, bench: Bench) -> Finding:
+    """Without the images at which what biases absorb is a matter of convention."""
+    with torch.enable_grad():
+        zero = bench.batched(
+            lambda batch, targets: zero_sums(bench.subject.model, batch, targets),
+            bench.inputs,
+            bench.targets,
+        )
+    return replace(
+        finding,
+        values=finding.values.masked_fill(zero, torch.nan),
+        left_out={**finding.left_out, "a layer's value is exactly zero": int(zero.sum())},
+    )
+
+
+def _without_biases(finding: Finding, bench: Bench, explainer: NamedExplainer) -> Finding:
+    """Without the images of which all is conserved once biases are zero.
+
+    What they absorb is known of ReLU networks. Elsewhere a rule that hands relevance through an
+    activation gives them another share, and they are all that may take one.
+    """
+    if _other_constants(bench.subject.model):
+        why = "the share of constants beside weights and biases is not known"
+        return replace(
+            finding,
+            values=torch.full_like(finding.values, torch.nan),
+            left_out={**finding.left_out, why: len(bench)},
+        )
+    try:
+        sums, outputs, zero = unbiased_sums(bench, explainer)
+    except XaiError:
+        return finding
+    size = torch.maximum(finding.tensors["map"].double().abs().flatten(1).sum(1), outputs.abs())
+    kept = (sums - outputs).abs() <= torch.as_tensor(finding.limits) + bench.rounding * size
+    kept = kept | zero
+    return replace(
+        finding,
+        values=finding.values.masked_fill(kept, torch.nan),
+        left_out={**finding.left_out, "the share of the biases is not known": int(kept.sum())},
+    )
+
+
+def _other_constants(model: nn.Module) -> bool:
+    """Whether tensors of the model are neither weights nor biases, such as an offset of its own."""
+    named = itertools.chain(model.named_parameters(), model.named_buffers())
+    known = ("weight", "bias", "running_mean", "running_var")
+    return any(
+        value.is_floating_point() and not name.rpartition(".")[2].endswith(known)
+        for name, value in named
     )
 
 

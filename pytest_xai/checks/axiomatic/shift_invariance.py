@@ -5,6 +5,7 @@ import math
 from torch import Tensor
 
 from pytest_xai.bench import ROUND, Bench
+from pytest_xai.checks.contract.twins import steady
 from pytest_xai.containment import Guard
 from pytest_xai.measures import relative_difference
 from pytest_xai.perturbations.derived import shifted
@@ -22,7 +23,7 @@ from pytest_xai.verdict import Finding
     scope="claimed",
     limit_source="Rounding of a sum over the model, relative to the map's largest value: "
     "8 eps sqrt(layers x fan-in); a failure in float32 is decided in float64, where the limit is "
-    "1 + |f|/|R| times that.",
+    "1 + |f|/|R| times that, and ten times what rounding of the input does to the map.",
     cost=Cost(forward=1, explainer_calls=2),
     max_images=ROUND,
     arbitrated=True,
@@ -36,13 +37,17 @@ def shift_invariance(bench: Bench, explainer: NamedExplainer) -> Finding:
     """
     by = _constant(bench)
     inputs, baseline = (bench.inputs + by) - by, (bench.baseline + by) - by
-    maps = bench.explain(explainer, inputs, baseline=baseline)
+
+    def explain(images: Tensor) -> Tensor:
+        return bench.explain(explainer, images, baseline=baseline)
+
+    maps = explain(inputs)
     network = Guard(shifted(bench.subject.model, by=by))
     theirs = bench.explain(explainer, inputs + by, baseline=baseline + by, on=network)
     difference = relative_difference(theirs, maps)
     return Finding(
         values=difference,
-        limits=bench.rounding_of(maps),
+        limits=steady(bench, explain, inputs, maps, difference),
         left_out={"zero maps": int(difference.isnan().sum())},
         tensors={"input": inputs, "map": maps, "map of the shifted input": theirs},
         notes=(f"Shifted by {by:g}.",),

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from pytest_xai.bench import ROUND, Bench
+from pytest_xai.checks.axiomatic.places import along_a_path
 from pytest_xai.diagnosis import with_place
 from pytest_xai.protocol import NamedExplainer
 from pytest_xai.registry import Cost, check
@@ -14,8 +15,6 @@ from pytest_xai.verdict import Finding
 # Evaluations of the gradient per image from which an explainer is taken to integrate it along a
 # path: rules of back-propagation make one or two.
 _PATH = 4
-# Places at which the variation along a path is looked for, at the least: four would miss most.
-_LEAST_NODES = 16
 # Libraries hold step sizes in float32 whatever the model's dtype.
 _STEP_SIZE = torch.finfo(torch.float32).eps
 _UNKNOWN = "The sum is not f(x) - f(x')."
@@ -86,15 +85,14 @@ def _quadrature(bench: Bench, steps: int) -> Tensor:
 
     The gap of a quadrature rule is at most its constant times TV(g)/n, g(a) the derivative of f
     along the path; pi/2 is the largest constant (Gauss-Legendre). TV is estimated at both
-    ends and n midpoints, 16 at the least, which see less than all of it: hence three times.
+    ends, near them and at n midpoints, 16 at the least, which see less than all of it: hence three
+    times.
     """
     inputs, baseline = bench.inputs, bench.baseline
     delta = inputs - baseline
     variation = torch.zeros(len(bench), dtype=torch.float64, device=inputs.device)
     last: Tensor | None = None
-    nodes = max(steps, _LEAST_NODES)
-    places = [0.0, *((node + 0.5) / nodes for node in range(nodes)), 1.0]
-    for place in places:
+    for place in along_a_path(steps):
         point = baseline + place * delta
         slope = (bench.gradients(point, bench.targets) * delta).double().flatten(1).sum(1)
         if last is not None:

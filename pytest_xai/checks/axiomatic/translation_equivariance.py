@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from pytest_xai.bench import ROUND, Bench
+from pytest_xai.checks.contract.twins import steady
 from pytest_xai.containment import Guard
 from pytest_xai.errors import GuestError, NotApplicable
 from pytest_xai.measures import relative_difference
@@ -41,7 +42,7 @@ class _Rolling:
     scope="claimed",
     limit_source="Rounding of a sum over the model, relative to the map's largest value: "
     "8 eps sqrt(layers x fan-in); a failure in float32 is decided in float64, where the limit is "
-    "1 + |f|/|R| times that.",
+    "1 + |f|/|R| times that, and ten times what rounding of the input does to the map.",
     cost=Cost(forward=5, backward=2, explainer_calls=2),
     max_images=ROUND,
     arbitrated=True,
@@ -57,7 +58,11 @@ def translation_equivariance(bench: Bench, explainer: NamedExplainer) -> Finding
     """
     network = _invariant(bench)
     inputs, baseline = bench.inputs, bench.baseline
-    maps = bench.explain(explainer, inputs, on=network.guard)
+
+    def explain(images: Tensor) -> Tensor:
+        return bench.explain(explainer, images, on=network.guard)
+
+    maps = explain(inputs)
     theirs = bench.explain(
         explainer, network.roll(inputs), baseline=network.roll(baseline), on=network.guard
     )
@@ -66,7 +71,7 @@ def translation_equivariance(bench: Bench, explainer: NamedExplainer) -> Finding
     tied = _tied(bench, network)
     return Finding(
         values=torch.where(tied, torch.nan, difference),
-        limits=bench.rounding_of(maps),
+        limits=steady(bench, explain, inputs, maps, difference),
         left_out={
             "the model's own gradient does not move along": int(tied.sum()),
             "zero maps": int((difference.isnan() & ~tied).sum()),

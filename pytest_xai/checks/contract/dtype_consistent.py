@@ -34,12 +34,13 @@ _COUNTED = 0.01
     source="design",
     scope="universal",
     limit_source="An eighth of what half precision rounds at most, 2^-14; where that is not kept, "
-    "also ten times what float32 rounding of the inputs does to the map, and that of the outputs.",
+    "also ten times what float32 does to the model's gradient, or by rounding the inputs to the "
+    "map, and what it does to the outputs.",
     cost=Cost(forward=2, explainer_calls=2),
     max_images=4,
 )
 def dtype_consistent(bench: Bench, explainer: NamedExplainer) -> Finding:
-    """Value per image, the same for all: the typical change of a value, relative to it.
+    """Value per image, the same for all: the typical change of a value, over the larger.
 
     It is at least the rounding of the coarsest dtype that the explainer computes in. Typical is
     the median of a map, and the lower median of the images: a unit whose input changes its sign
@@ -55,14 +56,15 @@ def dtype_consistent(bench: Bench, explainer: NamedExplainer) -> Finding:
     watched = replace(explainer, call=coarsest.watching(explainer.call))
     here, there = bench.explain(watched, bench.inputs), _elsewhere(twin, explainer, watched)
     single, double = (here, there) if own == torch.float32 else (there, here)
-    changes = _typical(single, double)
+    changes = _typical(single, double).masked_fill(_cancelled(bench, single, double), math.nan)
     values = changes.nanmedian().expand(len(bench))
     limits, jump = torch.full_like(changes, _LIMIT), torch.full_like(changes, math.nan)
     if coarsest.dtype is not None:
         values = values.nan_to_num().clamp(min=torch.finfo(coarsest.dtype).eps / 2)
     elif (values > _LIMIT).any():
         jump = _jump(bench, explainer, twin, double)
-        limits = limits + _MARGIN * jump.nanmedian().nan_to_num() + _of_outputs(bench, double)
+        lost = torch.fmax(jump.nanmedian(), _of_gradients(bench, twin).nanmedian()).nan_to_num()
+        limits = limits + _MARGIN * lost + _of_outputs(bench, double)
     return Finding(
         values=values,
         limits=limits,
@@ -106,11 +108,23 @@ class _Coarsest(TorchDispatchMode):
 
 
 def _typical(single: Tensor, double: Tensor) -> Tensor:
-    """The median change of the values that count, relative to each, (n,); NaN: an empty map."""
+    """The median change of the values that count, relative to each, (n,); NaN: an empty map.
+
+    Relative to the larger of the two, so that two maps of which nothing is left but rounding are as
+    far apart as rounding of the inputs moves them, whichever has the larger numbers.
+    """
     exact, changed = double.double().flatten(1).abs(), (single.double() - double.double()).abs()
-    relative = (changed.flatten(1) / exact).masked_fill(~_counts(exact), math.nan)
+    larger = torch.maximum(exact, single.double().flatten(1).abs())
+    relative = (changed.flatten(1) / larger).masked_fill(~_counts(exact), math.nan)
     lost = (exact.amax(1) == 0) & (changed.flatten(1).amax(1) > 0)
     return relative.nanmedian(1).values.masked_fill(lost, math.inf)
+
+
+def _cancelled(bench: Bench, single: Tensor, double: Tensor) -> Tensor:
+    """Whether a map is zero in float64, and in float32 what rounding of the outputs left, (n,)."""
+    unit = rounding(bench.subject.model, torch.float32) * bench.logits().double().abs().amax(1)
+    left = single.double().abs().flatten(1).amax(1) <= unit
+    return left & (double.flatten(1).abs().amax(1) == 0)
 
 
 def _elsewhere(twin: Twin, explainer: NamedExplainer, watched: NamedExplainer) -> Tensor:
@@ -147,6 +161,25 @@ def _jump(bench: Bench, explainer: NamedExplainer, twin: Twin, double: Tensor) -
 
     made = moved(bench, explain, bench.inputs.double(), dtype=torch.float32)
     return torch.stack([_typical(each, double) for each in made]).amax(0)
+
+
+def _of_gradients(bench: Bench, twin: Twin) -> Tensor:
+    """What the model's own gradient loses in float32, (n,); NaN: there is none.
+
+    Behind a normalisation of few values it is what large terms leave when they cancel.
+    """
+    if not bench.differentiable:
+        return torch.full((len(bench),), math.nan, dtype=torch.float64)
+
+    def gradient(inputs: Tensor, targets: Tensor) -> Tensor:
+        inputs = inputs.detach().requires_grad_()
+        return torch.autograd.grad(twin.model(inputs).gather(1, targets[:, None]).sum(), inputs)[0]
+
+    with torch.enable_grad():
+        there = bench.batched(gradient, bench.inputs.to(twin.dtype), bench.targets)
+    here = bench.gradients(bench.inputs, bench.targets)
+    single, double = (there, here) if twin.dtype == torch.float32 else (here, there)
+    return _typical(single, double)
 
 
 def _of_outputs(bench: Bench, double: Tensor) -> Tensor:

@@ -15,13 +15,13 @@ from pytest_xai.measures import relative_difference
 from pytest_xai.protocol import NEEDS_NEW, NamedExplainer, archive_of
 from pytest_xai.seeds import seeded
 
-__all__ = ["Twin", "laid_out", "moved", "require_repeatable", "tolerance"]
+__all__ = ["Twin", "laid_out", "moved", "require_repeatable", "steady", "tolerance"]
 
 # Inputs are moved by so many units of rounding, and the map may move by so many times what that
 # does to it: rounding happens in every layer, and this reaches the first one only.
 _ULPS = 4
 _MARGIN = 10
-_DRAWS = 8
+_DRAWS, _DRAWS_EACH = 8, 32
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -133,7 +133,12 @@ def require_repeatable(explainer: NamedExplainer, where: str) -> None:
 
 
 def moved(
-    bench: Bench, explain: Callable[[Tensor], Tensor], inputs: Tensor, *, dtype: torch.dtype
+    bench: Bench,
+    explain: Callable[[Tensor], Tensor],
+    inputs: Tensor,
+    *,
+    dtype: torch.dtype,
+    each: bool = False,
 ) -> Iterator[Tensor]:
     """Maps of the inputs moved by a few units of rounding, whose signs are drawn, one by one.
 
@@ -142,10 +147,14 @@ def moved(
         explain: makes the maps of inputs.
         inputs: (n, *shape).
         dtype: whose rounding.
+        each: that of each number, so that zeros stay; else that of the largest of an image.
     """
-    largest = inputs.abs().flatten(1).amax(1).reshape(-1, *[1] * (inputs.ndim - 1))
-    step = _ULPS * torch.finfo(dtype).eps * largest
-    for draw in range(_DRAWS):
+    sizes = inputs.abs()
+    if not each:
+        sizes = sizes.flatten(1).amax(1).reshape(-1, *[1] * (inputs.ndim - 1))
+    step = _ULPS * torch.finfo(dtype).eps * sizes
+    # Zeros that stay leave few numbers to move: each draw is worth less.
+    for draw in range(_DRAWS_EACH if each else _DRAWS):
         generator = bench.generator("rounding", draw)
         signs = torch.randint(2, inputs.shape, generator=generator).to(inputs) * 2 - 1
         yield explain(inputs + step * signs)
@@ -165,14 +174,48 @@ def tolerance(
         maps: (n, ...).
         values: their relative differences from those made elsewhere, (n,).
     """
+    made = moved(
+        bench, lambda x: bench.explain(explainer, x), bench.inputs, dtype=bench.inputs.dtype
+    )
+    return _widened(bench.rounding_of(maps), made, maps, values)
+
+
+def steady(
+    bench: Bench,
+    explain: Callable[[Tensor], Tensor],
+    inputs: Tensor,
+    maps: Tensor,
+    values: Tensor,
+) -> Tensor:
+    """Limits of two maps that are to be the same up to rounding, (n,).
+
+    In float64, where a verdict is final, also ten times what rounding each input does to the map:
+    where the input of a unit is exactly zero, no derivative is the right one.
+
+    Args:
+        bench: of these images.
+        explain: makes maps of inputs on the network that they were made on.
+        inputs: (n, *shape), what was explained.
+        maps: of the inputs, (n, ...).
+        values: the relative differences that are to be judged, (n,).
+    """
     limits = bench.rounding_of(maps)
+    if inputs.dtype != torch.float64:
+        return limits
+    made = moved(bench, explain, inputs, dtype=inputs.dtype, each=True)
+    wide, _ = _widened(limits, made, maps, values)
+    return torch.where(values <= wide, wide, limits)
+
+
+def _widened(
+    limits: Tensor, made: Iterator[Tensor], maps: Tensor, values: Tensor
+) -> tuple[Tensor, Tensor]:
+    """The limits with what moving the inputs does to the maps, and that alone, (n,) each."""
     if not (values > limits).any():
         return limits, torch.full_like(limits, math.nan)
     jumps = torch.zeros_like(limits)
-    for made in moved(
-        bench, lambda x: bench.explain(explainer, x), bench.inputs, dtype=bench.inputs.dtype
-    ):
-        jumps = torch.maximum(jumps, relative_difference(made, maps).nan_to_num().to(limits))
+    for other in made:
+        jumps = torch.maximum(jumps, relative_difference(other, maps).nan_to_num().to(limits))
         if not (values > limits + _MARGIN * jumps).any():
             break
     return limits + _MARGIN * jumps, jumps

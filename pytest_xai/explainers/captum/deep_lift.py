@@ -120,7 +120,7 @@ def rescaled(model: nn.Module) -> Iterator[None]:
             without_hook_warnings(),
             watched,
             nothing_left(model),
-            linear_between(_RESCALED_FUNCTIONS),
+            linear_between(model, _RESCALED_FUNCTIONS),
         ):
             yield
     except RuntimeError as error:

@@ -50,39 +50,54 @@ _QUOTIENTS = frozenset(("__itruediv__", "__truediv__", "div", "div_", "divide", 
 
 
 @contextmanager
-def linear_between(rules: Sequence[str]) -> Iterator[None]:
+def linear_between(model: nn.Module, rules: Sequence[str]) -> Iterator[None]:
     """Run a model inside that is linear but for functions that the explainer has a rule for.
 
     Args:
+        model: what it does in its forward pass is watched.
         rules: names of these functions, whoever calls them.
 
     Raises:
         NotApplicable: inside, where the model does something else with its activations.
     """
-    with _Watch(frozenset(rules)):
-        yield
+    watch = _Watch(frozenset(rules))
+    handles = [
+        model.register_forward_pre_hook(lambda *_: watch.run(running=True)),
+        model.register_forward_hook(lambda *_: watch.run(running=False)),
+    ]
+    try:
+        with watch:
+            yield
+    finally:
+        for handle in handles:
+            handle.remove()
 
 
 @contextmanager
 def nothing_left(model: nn.Module) -> Iterator[None]:
-    """Remove what captum's hooks remember on modules, and forgets only where all goes well."""
+    """Take back what captum's hooks remember on modules, and forget only where all goes well."""
     before = {module: _remembered(module) for module in model.modules()}
     try:
         yield
     finally:
-        for module, names in before.items():
-            for name in _remembered(module) - names:
+        for module, own in before.items():
+            for name in _remembered(module):
                 delattr(module, name)
+            vars(module).update(own)
 
 
-def _remembered(module: nn.Module) -> set[str]:
-    return {name for name in _REMEMBERED if name in vars(module)}
+def _remembered(module: nn.Module) -> dict[str, Any]:
+    return {name: vars(module)[name] for name in _REMEMBERED if name in vars(module)}
 
 
 class _Watch(TorchFunctionMode):
     def __init__(self, rules: frozenset[str]) -> None:
         super().__init__()
         self.harmless = rules | _ASK | _MOVE | _LINEAR
+        self.running = False
+
+    def run(self, *, running: bool) -> None:
+        self.running = running
 
     def __torch_function__(
         self,
@@ -92,12 +107,20 @@ class _Watch(TorchFunctionMode):
         kwargs: dict[str, Any] | None = None,
     ) -> object:
         name, options = getattr(func, "__name__", str(func)), kwargs or {}
-        if name not in self.harmless and not _is_linear(name, args, options):
+        if self.running and name.startswith("max_pool") and _is_dilated(args, options):
+            raise NotApplicable("captum's DeepLift cannot follow a max-pool that is dilated")
+        known = not self.running or name in self.harmless
+        if not (known or _is_linear(name, args, options)):
             raise NotApplicable(
                 f"captum's DeepLift has no rule for {name}, which the model applies to its "
                 "activations, and would silently take its gradient"
             )
         return func(*args, **options)
+
+
+def _is_dilated(args: tuple[Any, ...], options: dict[str, Any]) -> bool:
+    dilation = options.get("dilation", args[4] if len(args) > 4 else 1)
+    return any(step != 1 for step in (dilation if isinstance(dilation, tuple) else (dilation,)))
 
 
 def _is_linear(name: str, args: tuple[Any, ...], options: dict[str, Any]) -> bool:

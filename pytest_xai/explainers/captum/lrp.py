@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from pytest_xai.errors import InvalidArgument, NotApplicable
@@ -18,7 +19,7 @@ _RULES = ("epsilon", "gamma", "alpha1beta0")
 
 
 def lrp(
-    *, rule: str = "epsilon", epsilon: float = 1e-9, gamma: float = 0.25
+    *, rule: str = "epsilon", epsilon: float | None = None, gamma: float = 0.25
 ) -> Callable[..., Tensor]:
     """Relevance handed back from layer to layer by one rule (Bach 2015; Montavon 2019, sec. 2).
 
@@ -32,7 +33,8 @@ def lrp(
     Args:
         rule: "epsilon", "gamma" or "alpha1beta0"; the last two ask for layers whose inputs are
             not negative, since captum changes the weights by their own sign.
-        epsilon: stabiliser of the epsilon rule, at least 0; it takes relevance away.
+        epsilon: stabiliser of the epsilon rule, at least 0; it takes relevance away. None: so
+            little that it is lost in rounding, 1e-9 in float32 and 1e-18 in float64.
         gamma: by how much the gamma rule favours positive weights, at least 0.
 
     Raises:
@@ -43,7 +45,7 @@ def lrp(
     """
     rule = choice("rule", rule, _RULES)
     for name, value in (("epsilon", epsilon), ("gamma", gamma)):
-        if number(name, value) < 0:
+        if value is not None and number(name, value) < 0:
             raise InvalidArgument.of(name, got=repr(value), expected="a number >= 0")
 
     def explain(model: nn.Module, inputs: Tensor, targets: Tensor) -> Tensor:
@@ -53,7 +55,7 @@ def lrp(
         for module in copied.modules():
             if type(module) in (nn.Linear, nn.Conv2d):
                 # captum forgets a rule with the call that it was used in.
-                module.rule = _captums(rule, epsilon, gamma)
+                module.rule = _captums(rule, _least(inputs) if epsilon is None else epsilon, gamma)
         try:
             maps: Tensor = captum.LRP(copied).attribute(fresh(inputs), target=targets)
         except TypeError as error:
@@ -63,6 +65,11 @@ def lrp(
         return maps.detach()
 
     return explain
+
+
+def _least(inputs: Tensor) -> float:
+    """A stabiliser that what is divided by it hardly ever feels."""
+    return 1e-18 if inputs.dtype == torch.float64 else 1e-9
 
 
 def _captums(rule: str, epsilon: float, gamma: float) -> Any:
@@ -88,7 +95,7 @@ ENTRIES = {
         factory=lrp,
         method="lrp",
         variants=(
-            Variant(method="lrp_zero", when={"rule": "epsilon", "epsilon": 1e-9}),
+            Variant(method="lrp_zero", when={"rule": "epsilon", "epsilon": None}),
             Variant(method="lrp_epsilon", when={"rule": "epsilon", "epsilon": 1e-6}),
             Variant(method="lrp_gamma", when={"rule": "gamma", "gamma": 0.25}),
             Variant(method="lrp_z_plus", when={"rule": "alpha1beta0"}),
@@ -102,8 +109,8 @@ ENTRIES = {
             Claim(
                 check="relevance_conservation",
                 source="bach2015",
-                condition="less what biases absorb; another epsilon takes relevance away",
-                when={"rule": "epsilon", "epsilon": 1e-9},
+                condition="less what biases absorb; an epsilon of its own takes relevance away",
+                when={"rule": "epsilon", "epsilon": None},
             ),
         ),
     ),

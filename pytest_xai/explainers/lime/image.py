@@ -68,7 +68,8 @@ def lime_image(
             colour = _colour(shown, numbers, row.detach(), hidden)
 
             def predict(images: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
-                points = torch.from_numpy(images).to(shown).movedim(-1, 1)
+                # Models that call view on their inputs take none whose memory is in another order.
+                points = torch.from_numpy(images).to(shown).movedim(-1, 1).contiguous()
                 return scores(model, points, targets[image], at_once=at_once)[:, None]
 
             with _silent(lime):

@@ -52,7 +52,8 @@ def partition_explainer(
             values = _blurred(shown[0], blur) if mask == "blur" else hidden[0]
 
             def masked(images: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
-                points = torch.from_numpy(images).to(inputs.device).movedim(-1, 1)
+                # Models that call view on their inputs take none whose memory is in another order.
+                points = torch.from_numpy(images).to(inputs.device).movedim(-1, 1).contiguous()
                 at_once = images_per_pass(inputs)
                 return scores(model, points, targets[image], at_once=at_once)
 

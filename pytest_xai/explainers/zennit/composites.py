@@ -156,7 +156,9 @@ def excitation_backprop() -> Explain:
     """Probabilities of winning, from 1 at the target down to the inputs (Zhang 2018).
 
     It is z-plus without biases that starts with 1 in place of the target's output, so that a map
-    sums to 1 where each reached neuron has a positive summand.
+    sums to 1 where each reached neuron has a positive summand. The paper's activations are not
+    negative: where negative ones are averaged or added, as in residual networks, zennit shares out
+    by the sum, and there are values below 0 and above 1.
     """
     rules = Rules(layer=lambda rules, _: rules.ZPlus(stabilizer=exact, zero_params=["bias"]))
     return _explainer(rules, ones=True)
@@ -245,6 +247,8 @@ ENTRIES = {
         excitation_backprop,
         "excitation_backprop",
         "zhang2018",
-        *claims("zhang2018", "dummy_feature", "sign_convention"),
+        # Not the sign_convention: values are >= 0 on networks alone that add and average no
+        # negative activations.
+        *claims("zhang2018", "dummy_feature"),
     ),
 }

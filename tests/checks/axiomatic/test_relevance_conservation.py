@@ -8,6 +8,7 @@ import pytest_xai as xai
 from fixtures import models
 from fixtures.right import input_x_gradient
 from fixtures.wrong.sums import lrp_epsilon
+from pytest_xai import explainers
 from pytest_xai.anatomy import bias_absorption
 
 CHECK = "relevance_conservation"
@@ -151,3 +152,56 @@ def test_a_normalisation_without_a_rule_fails_and_is_no_error(norm, verdict):
     failed = verdict(CHECK, input_x_gradient, subject)
     assert failed.outcome == "failed"
     assert "a normalisation without a rule" in failed.reason
+
+
+# ------------------------------------------------------------------------ what cannot be told
+
+
+def summed(weight, bias, *behind):
+    layers = (models.linear(torch.tensor(weight), torch.tensor(bias)), *behind)
+    return nn.Sequential(*layers).double().eval()
+
+
+def test_a_value_of_exactly_zero_leaves_the_share_of_its_bias_open(verdict):
+    """z = 1 - 1 = 0 for the first image: LRP-0 gives nothing, the gradient gives w x and b."""
+    first = [[1.0, 0.0], [0.5, 0.5]], [-1.0, 0.25]
+    model = summed(*first, models.linear(torch.tensor([[2.0, 1.0], [1.0, -1.0]]).double()))
+    inputs = torch.tensor([[1.0, 0.5], [2.0, 0.5]]).double()
+    zero = explainers.get("zennit:LRPZero")
+    passed = verdict(CHECK, zero, xai.Subject(model, inputs, torch.tensor([0, 0])))
+    assert (passed.outcome, passed.images) == ("passed", 1)
+    assert "1 left out: a layer's value is exactly zero" in passed.reason
+    behind_relu = summed(*first, nn.ReLU(), model[1])
+    passed = verdict(CHECK, zero, xai.Subject(behind_relu, inputs, torch.tensor([0, 0])))
+    assert (passed.outcome, passed.images, passed.reason.count("exactly")) == ("passed", 2, 0)
+
+
+@pytest.mark.parametrize("activation", [nn.SiLU(), nn.Sigmoid()])
+def test_the_share_of_biases_is_known_of_relu_networks_alone(activation, verdict):
+    """LRP hands relevance through an activation; of it biases take b/z, which is no gradient."""
+    model = summed([[1.0, -0.5], [0.5, 0.75]], [0.5, -0.25], activation)
+    subject = xai.Subject(model, torch.tensor([[1.0, 0.5], [2.0, 0.25]]).double())
+    open_ = verdict(CHECK, explainers.get("zennit:LRPZero"), subject)
+    assert (open_.outcome, open_.images) == ("undecided", 0)
+    assert "2 left out: the share of the biases is not known" in open_.reason
+    # Without biases, the input times the gradient is not f(x) either.
+    assert verdict(CHECK, input_x_gradient, subject).outcome == "failed"
+    stabilised = verdict(CHECK, explainers.get("zennit:LRPEpsilon"), subject)
+    assert stabilised.outcome == "not_applicable"
+    assert "what its stabiliser takes cannot be told: the network is not" in stabilised.reason
+
+
+@pytest.mark.parametrize("epsilon", [1e-6, 0.01, 0.25])
+def test_zennits_stabiliser_of_any_size_is_declared(epsilon, verdict):
+    model = models.chain(8, 6, 5, 3)
+    inputs = torch.randn(6, 8, generator=torch.Generator().manual_seed(0)).double()
+    guest = explainers.get("zennit:LRPEpsilon", epsilon=epsilon)
+    assert guest.traits.method == ("lrp_epsilon" if epsilon == 1e-6 else "lrp_epsilon_other")
+    passed = verdict(CHECK, guest, xai.Subject(model, inputs))
+    assert passed.outcome == "passed"
+
+    def worse(*given):
+        return 1.01 * guest.call(*given)
+
+    declared = xai.explainer(method=guest.traits.method)(worse)
+    assert verdict(CHECK, declared, xai.Subject(model, inputs)).outcome == "failed"

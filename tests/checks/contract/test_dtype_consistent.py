@@ -187,3 +187,16 @@ def test_other_dtypes_and_stochastic_and_stored_maps_are_not_applicable(verdict,
     assert "draws other numbers" in verdict(CHECK, smooth_gradient, digits).reason
     stored = explainers.from_maps(torch.rand(128, 1, 8, 8))
     assert "these maps are stored" in verdict(CHECK, stored, digits).reason
+
+
+def test_a_map_of_rounding_alone_is_no_loss_of_precision(verdict):
+    """Stretched rounding: 5e8 times larger in float32, and as good as drawn in both."""
+    model, inputs = models.chain(3, 2), torch.tensor([[0.1, 0.7, 1.3], [0.2, 0.9, 1.1]]).double()
+
+    def explain(_, inputs, targets):
+        stretched = 1e12 * torch.finfo(inputs.dtype).eps
+        return stretched * torch.cos(1e9 * inputs.double()).to(inputs)
+
+    passed = verdict(CHECK, explain, xai.Subject(model, inputs))
+    assert passed.outcome == "passed"
+    assert passed.figure > 0.5

@@ -208,3 +208,22 @@ def test_cost_dtype_and_progress_bar(dtype, capsys):
 def test_wrong_options(options, message):
     with pytest.raises(InvalidArgument, match=message):
         ENTRY.factory(**options)
+
+
+class Viewing(nn.Module):
+    """Takes apart its inputs where they lie in memory, which needs them in the usual order."""
+
+    def __init__(self, model):
+        super().__init__()
+        self.model = model
+
+    def forward(self, inputs):
+        return self.model(inputs.view(len(inputs), -1).view_as(inputs))
+
+
+def test_models_that_call_view_are_explained():
+    options = {"samples": 16, "segments": "grid", "per_side": 2}
+    given = images_of(2), torch.tensor([0, 1])
+    assert torch.equal(
+        seeded(options, Viewing(network()), *given), seeded(options, network(), *given)
+    )

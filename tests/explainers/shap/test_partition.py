@@ -111,3 +111,23 @@ def test_claims_depend_on_what_hidden_places_show():
 def test_wrong_options(options, message):
     with pytest.raises(InvalidArgument, match=message):
         ENTRY.factory(**options)
+
+
+class Viewing(nn.Module):
+    """Takes apart its inputs where they lie in memory, which needs them in the usual order."""
+
+    def __init__(self, model):
+        super().__init__()
+        self.model = model
+
+    def forward(self, inputs):
+        return self.model(inputs.view(len(inputs), -1).view_as(inputs))
+
+
+def test_models_that_call_view_are_explained():
+    model, images, targets = network(8), torch.rand(2, 2, 2, 2).double(), torch.tensor([0, 1])
+    given = images, targets
+    baseline = torch.zeros(1, 2, 2, 2).double()
+    expected = ENTRY.factory(evaluations=40)(model, *given, baseline=baseline)
+    found = ENTRY.factory(evaluations=40)(Viewing(model), *given, baseline=baseline)
+    assert torch.equal(found, expected)

@@ -1,0 +1,119 @@
+"""The tool behind the mutation score tells what tests see from what they do not."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from benchmarks import mutation
+
+ROOT = Path(__file__).parents[1]
+TINY = """\
+LIMIT = 3
+
+
+class Bound:
+    least = 0
+
+    def of(self, value):
+        return max(self.least, min(value, LIMIT))
+
+
+def climb(value):
+    while value < LIMIT:
+        value += 1
+    return value
+"""
+TESTS = """\
+from tiny import Bound, climb
+
+
+def test_it():
+    assert [Bound().of(value) for value in (-1, 1, 4)] == [0, 1, 3]
+    assert climb(1) == 3
+"""
+SCRIPT = """\
+import hypothesis, json, pytest, sys
+from benchmarks import mutation
+
+file, *texts = json.load(sys.stdin)
+mutation._SECONDS = 1
+planted = [mutation.Mutant(name="tiny", file=file, source=t, line=1, text="") for t in texts]
+tests = [file.replace("tiny.py", "test_tiny.py")]
+print("result", json.dumps([found for found, _ in mutation.campaign(planted, tests)]))
+"""
+
+
+@pytest.fixture
+def outcomes(tmp_path):
+    """Of the tiny module with one text replaced by another, in a process of its own."""
+
+    def run(*changes, tests=TESTS):
+        assert all(TINY.count(old) == 1 for old, _ in changes)
+        (tmp_path / "tiny.py").write_text(TINY)
+        (tmp_path / "test_tiny.py").write_text(tests)
+        texts = [TINY.replace(*change) for change in changes]
+        given = json.dumps([str(tmp_path / "tiny.py"), *texts])
+        done = subprocess.run(
+            [sys.executable, "-c", SCRIPT],
+            input=given,
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr
+        return json.loads(done.stdout.rpartition("result")[2])
+
+    return run
+
+
+def test_what_the_tests_see_is_killed_and_what_means_the_same_survives(outcomes):
+    found = outcomes(
+        ("min(value, LIMIT)", "min(value + 1, LIMIT)"),  # within a function
+        ("min(value, LIMIT)", "min(LIMIT, value)"),
+        ("LIMIT = 3", "LIMIT = 2"),  # at import
+        ("LIMIT = 3", "LIMIT = 6 // 2"),
+    )
+    assert found == ["killed", "survived", "killed", "survived"]
+
+
+@pytest.mark.slow
+def test_what_never_ends_is_told_apart(outcomes):
+    assert outcomes(("value += 1", "value += 0")) == ["limit"]
+
+
+@pytest.mark.slow
+def test_tests_that_fail_by_themselves_tell_nothing(outcomes):
+    with pytest.raises(AssertionError, match="without a mutant the tests .* end so: killed"):
+        outcomes(("least = 0", "least = 1"), tests=TESTS + "    assert not Bound().of(1)\n")
+
+
+@pytest.mark.parametrize(
+    "old, new, names",
+    [
+        ("value += 1", "value += 2", ["of", "climb"]),
+        ("LIMIT = 3", "LIMIT = 4", None),
+        ("least = 0", "least = 1", None),
+        ("LIMIT = 3", "LIMIT = ]", None),
+    ],
+)
+def test_only_what_is_in_functions_is_swapped(tmp_path, old, new, names):
+    (tmp_path / "tiny.py").write_text(TINY)
+    source = TINY.replace(old, new)
+    mutant = mutation.Mutant(
+        name="tiny", file=str(tmp_path / "tiny.py"), source=source, line=1, text=""
+    )
+    found = mutation.swaps(mutant)
+    assert (found and [old.co_name for old, _ in found]) == names
+
+
+def test_every_module_has_tests_its_own_first():
+    for module in mutation.modules(["measures", "verdict", "checks"]):
+        first, *others = mutation.tests_of(module)
+        assert all((ROOT / name).exists() for name in [first, *others]), module
+        own = ROOT / "tests" / module.relative_to(ROOT / "pytest_xai").parent
+        if (own / f"test_{module.stem}.py").exists():
+            assert first == str((own / f"test_{module.stem}.py").relative_to(ROOT))
