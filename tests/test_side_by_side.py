@@ -48,7 +48,10 @@ def test_a_check_within_a_run_on_the_same_subject():
     shared = subject()
     bench = Bench(shared)
     report = check_explainer(gradient, shared, checks=["contract"])
-    assert [v.outcome for v in report] == ["passed"] * len(report)
+    assert {v.check: v.outcome for v in report if v.outcome != "passed"} in (
+        {},
+        {"device_consistent": "not_applicable"},
+    )
     assert side_effects(bench) == "passed"
     bench.logits()
     assert bench.counter.spent.forward > 0

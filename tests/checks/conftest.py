@@ -13,10 +13,13 @@ import pytest_xai as xai
 from fixtures import models
 from fixtures.right import gradient
 from pytest_xai import checks
+from pytest_xai.checks.contract import device_consistent
 from pytest_xai.judge import Assignment, judge
 from pytest_xai.protocol import named
 from pytest_xai.subjects import load_digits
 from pytest_xai.subjects.probes import probes
+
+OTHER_DEVICE = device_consistent._other_device
 
 
 def drawn(*shape, seed=0, low=0.0, high=1.0):
@@ -33,12 +36,19 @@ def balanced(model, inputs):
     return model
 
 
+@pytest.fixture(autouse=True, scope="module")
+def cpu_for_gpu():
+    """The CPU stands in for the other device, for the fixtures of a module as well."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(device_consistent, "_other_device", lambda _: torch.device("cpu"))
+        yield
+
+
 @pytest.fixture(autouse=True)
-def cpu_for_gpu(request, monkeypatch):
-    """The CPU stands in for the other device, but in tests that have a GPU."""
-    if request.node.get_closest_marker("gpu") is None:
-        other = "pytest_xai.checks.contract.device_consistent._other_device"
-        monkeypatch.setattr(other, lambda _: torch.device("cpu"))
+def gpu_itself(request, monkeypatch):
+    """Tests that have a GPU use it."""
+    if request.node.get_closest_marker("gpu") is not None:
+        monkeypatch.setattr(device_consistent, "_other_device", OTHER_DEVICE)
 
 
 def with_gradient(subject):

@@ -194,8 +194,9 @@ def test_the_declared_cost_is_an_upper_bound(name, digits_double):
     spent = bench.counter.spent
     forward, backward = spent.forward - theirs["forward"], spent.backward - theirs["backward"]
     iterations = DEEPFOOL_STEPS if name == "deepfool_dice" else 1
-    # A path is gone a second time, with both ends, to see how far a sum of gradients may be off.
-    path = 66 if name == "summation_to_delta" and found.notes else 0
+    # A path is gone a second time, with both ends and places near them, to see how far a sum of
+    # gradients may be off.
+    path = 74 if name == "summation_to_delta" and found.notes else 0
     # One image more shows the layers, or is the baseline of all.
     assert forward <= (iterations * check.cost.forward + path) * 32 + 1
     assert backward <= (iterations * check.cost.backward + path) * 32
@@ -301,7 +302,11 @@ def test_whatever_the_model_raises_is_an_error_with_its_traceback(name, call, ph
         following = judge(bench, named(gradient), task)
     finally:
         bench.close()
-    if raised:
+    # Where it raises while it is looked for what breaks, there is a verdict already.
+    unlocated = "could not be located" in broken.reason or "cannot be told" in broken.reason
+    if raised and unlocated:
+        assert broken.outcome == "failed"
+    elif raised:
         assert broken.outcome == "error"
         assert "RuntimeError: the disk is full" in broken.reason
         assert "raise RuntimeError" in broken.traceback

@@ -58,6 +58,12 @@ def test_a_tolerance_counts_what_is_near(tolerance):
     assert 0 < values.nanmean() < 1
 
 
+@pytest.mark.parametrize("tolerance, value", [(0.0, 0.0), (0.9, 0.0), (1.0, 1.0)])
+def test_the_next_pixel_is_one_away(tolerance, value):
+    masks = torch.tensor([[[True, False, False]]])
+    assert pointing_game(torch.tensor([[[1.0, 2.0, 0.0]]]), masks, tolerance=tolerance) == value
+
+
 @pytest.mark.parametrize("tolerance", [-1.0, math.nan])
 def test_wrong_tolerance(tolerance):
     with pytest.raises(InvalidArgument, match="tolerance: got"):

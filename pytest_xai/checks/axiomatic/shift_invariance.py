@@ -47,7 +47,8 @@ def shift_invariance(bench: Bench, explainer: NamedExplainer) -> Finding:
     difference = relative_difference(theirs, maps)
     return Finding(
         values=difference,
-        limits=steady(bench, explain, inputs, maps, difference),
+        # A path to the shifted input is rounded with the shift.
+        limits=steady(bench, explain, inputs, maps, difference, beside=by),
         left_out={"zero maps": int(difference.isnan().sum())},
         tensors={"input": inputs, "map": maps, "map of the shifted input": theirs},
         notes=(f"Shifted by {by:g}.",),

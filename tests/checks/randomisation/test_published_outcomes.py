@@ -34,7 +34,7 @@ ALL = [(method.name, *place) for place in PLACES for method in METHODS]
 def rows(subject, check):
     """Cells of the page's table by the name of the method."""
     _, _, section = PAGE.partition(f"## {check}, {subject}\n")
-    section = section.partition("\n###")[0].partition("<!-- end")[0]
+    section = section.partition("\n## ")[0].partition("<!-- end")[0]
     found = re.findall(r"^\| (.+) \|$", section, re.MULTILINE)[2:]
     return {cells[0]: cells[1:] for cells in (line.split(" | ") for line in found)}
 
@@ -63,7 +63,7 @@ def test_every_difference_is_explained_and_nothing_else(subject, check):
     ]
     assert sorted(explained) == sorted(different)
     _, _, section = PAGE.partition(f"## {check}, {subject}\n")
-    section = section.partition("\n###")[0]
+    section = section.partition("\n## ")[0]
     assert all(f"\n- {name}: " in section for name in different)
 
 

@@ -192,7 +192,14 @@ def test_saliency_with_the_channel_maximum(shape):
     explainer = explainers.get("captum:Saliency", channels="max")
     maps = explainer.call(model, torch.randn(2, *shape).double(), TARGETS)
     assert torch.equal(maps, weights[TARGETS].abs().amax(1, keepdim=True))
-    assert explainer.traits.claims == {"implementation_invariance"}
+    assert explainer.traits.claims == {
+        "implementation_invariance",
+        "positive_homogeneity",
+        "shift_invariance",
+        "sign_convention",
+        "symmetry",
+        "translation_equivariance",
+    }
 
 
 def test_saliency_of_a_table_has_no_channels():

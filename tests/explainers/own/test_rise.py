@@ -246,9 +246,14 @@ def test_cost_and_traits():
     assert sum(count) == 13 * len(inputs)
     assert traits.stochastic
     assert traits.needs_baseline
-    assert traits.claims == {"implementation_invariance", "linearity"}
+    assert traits.claims == {
+        "implementation_invariance",
+        "linearity",
+        "positive_homogeneity",
+        "shift_invariance",
+    }
     probability = ENTRY.traits({"output": "probability"}, library="own")
-    assert probability.claims == {"implementation_invariance"}
+    assert probability.claims == {"implementation_invariance", "shift_invariance"}
 
 
 def test_a_model_that_writes_on_its_input_does_not_reach_the_callers():

@@ -96,7 +96,13 @@ def test_neither_draws_nor_depends_on_draws_and_neighbours():
 
 
 def test_claims_depend_on_what_hidden_places_show():
-    assert ENTRY.traits({}, library="").claims == {"summation_to_delta"}
+    assert ENTRY.traits({}, library="").claims == {
+        "positive_homogeneity",
+        "sensitivity_a",
+        "shift_invariance",
+        "sign_convention",
+        "summation_to_delta",
+    }
     assert ENTRY.traits({"mask": "blur"}, library="").claims == set()
 
 
