@@ -149,12 +149,12 @@ def moved(
         inputs: (n, *shape).
         dtype: whose rounding.
         each: that of each number, so that zeros stay; else that of the largest of an image.
-        beside: a number that each is added to somewhere, and rounded with.
+        beside: a number that each is added to somewhere, and rounded with; zeros stay.
     """
     sizes = inputs.abs()
     if not each:
         sizes = sizes.flatten(1).amax(1).reshape(-1, *[1] * (inputs.ndim - 1))
-    step = _ULPS * torch.finfo(dtype).eps * (sizes + beside)
+    step = _ULPS * torch.finfo(dtype).eps * (sizes + beside * (sizes > 0))
     # Zeros that stay leave few numbers to move: each draw is worth less.
     for draw in range(_DRAWS_EACH if each else _DRAWS):
         generator = bench.generator("rounding", draw)
@@ -210,7 +210,7 @@ def steady(
     if not (values > limits).any():
         return limits
     # An explainer whose map is another one when asked again owes that to nobody's rounding.
-    repeats = relative_difference(explain(inputs), maps).to(limits) <= limits
+    repeats = ~(relative_difference(explain(inputs), maps).to(limits) > limits)
     made = moved(bench, explain, inputs, dtype=inputs.dtype, each=True, beside=beside)
     wide, _ = _widened(limits, made, maps, values)
     return torch.where((values <= wide) & repeats, wide, limits)
