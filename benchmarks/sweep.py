@@ -245,6 +245,9 @@ def table(found: Mapping[str, Sequence[Swept]]) -> str:
         f"{', '.join(row.silent)} |"
         for row in rows
     ]
+    missing = [f"`{spec}`" for spec in RIGHT if spec not in found]
+    if missing:
+        lines += ["", f"Not run on {tried} networks so far: {', '.join(missing)}."]
     return "\n".join(lines)
 
 
