@@ -20,7 +20,7 @@ from pytest_xai.protocol import NamedExplainer
 from pytest_xai.registration import Registry, as_explainer
 from pytest_xai.registry import Check
 from pytest_xai.report import Settings
-from pytest_xai.runner import select
+from pytest_xai.runner import applying, select
 from pytest_xai.subject import Subject
 from pytest_xai.verdict import Verdict
 
@@ -330,13 +330,13 @@ class _Field:
 
 
 def _applying(registry: Registry, check: str) -> list[str]:
-    applying = {
-        name: [planned.check.name for planned in select(explainer.traits)]
+    there_are = {
+        name: [planned.check.name for planned in applying(explainer.traits)]
         for name, explainer in registry.explainers.items()
     }
-    found = [name for name, names in applying.items() if check in names]
+    found = [name for name, names in there_are.items() if check in names]
     if not found:
-        known = dict.fromkeys(name for names in applying.values() for name in names)
+        known = dict.fromkeys(name for names in there_are.values() for name in names)
         raise UnknownName.among("check in expected_failures", check, known)
     return found
 

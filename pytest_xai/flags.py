@@ -198,7 +198,8 @@ TABLE = (
     ),
     Flag(
         flag="--xai-select",
-        help="keep only these families or checks; commas between them, repeatable",
+        help="keep only these families or checks, or `slow`: those left out without it; "
+        "commas between them, repeatable",
         expected=_NAMES,
         read=_names,
         metavar="NAMES",

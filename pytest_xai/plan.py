@@ -8,7 +8,7 @@ from pytest_xai.judge import Assignment
 from pytest_xai.options import Options, reproduce_command
 from pytest_xai.protocol import NamedExplainer, Traits
 from pytest_xai.registration import Expectation, Registry
-from pytest_xai.runner import Planned, select, share_alpha, share_budget
+from pytest_xai.runner import Planned, applying, select, share_alpha, share_budget
 
 __all__ = ["Case", "choose", "plan_cases"]
 
@@ -137,8 +137,8 @@ def _refuse_stale(
     if expectation.explainer in registry.explainers:
         explainer = registry.explainers[expectation.explainer]
         # What --xai-select leaves out of this run is not stale.
-        applying = [*_select(explainer, (), ()), *chosen[explainer.name]]
-        names = list(dict.fromkeys(planned.check.name for planned in applying))
+        there_are = [*applying(explainer.traits), *chosen[explainer.name]]
+        names = list(dict.fromkeys(planned.check.name for planned in there_are))
         places.append((f"check of explainer {explainer.name!r}", expectation.check, names))
     for kind, name, known in places:
         if name not in known:

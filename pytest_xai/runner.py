@@ -8,7 +8,10 @@ from pytest_xai.errors import InvalidArgument, UnknownName
 from pytest_xai.protocol import Traits
 from pytest_xai.registry import FAMILIES, Check
 
-__all__ = ["Planned", "require_budget", "select", "share_alpha", "share_budget"]
+__all__ = ["SLOW", "Planned", "applying", "require_budget", "select", "share_alpha", "share_budget"]
+
+# The mark of checks that take minutes, and the word that selects them all.
+SLOW = "slow"
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,30 +34,26 @@ def select(
     Universal checks and quality checks apply to all, claimed properties to those that claim
     them. A property that is asked for by its own name but not claimed is measured, not asserted.
     Checks for probes, whose right maps are known, run where there are probes or where their own
-    name asks for them, and are asserted there.
+    name asks for them, and are asserted there. Checks marked slow run where they are
+    claimed, or where their own name, or the word "slow", asks for them.
 
     Args:
         traits: of the explainer.
-        select: names of checks or families; none: all.
-        ignore: names of checks or families to leave out.
+        select: names of checks or families, or "slow"; none: all but the slow ones.
+        ignore: names of checks or families, or "slow", to leave out.
         probes: there are probes, on which to run what is made for them.
 
     Raises:
         UnknownName: a name is neither a check nor a family, or a claim is no check.
     """
     table = catalogue.all()
-    names = [check.name for check in table]
-    known = [*FAMILIES, *names]
-    for name in (*select, *ignore):
-        if name not in known:
-            raise UnknownName.among("check or family", name, known)
-    for claim in sorted(traits.claims):
-        if claim not in names:
-            raise UnknownName.among("claim", claim, names)
+    _require_known(traits, [*select, *ignore], [check.name for check in table])
     planned = []
     for check in table:
-        wanted = not select or check.name in select or check.family in select
-        if not wanted or check.name in ignore or check.family in ignore:
+        left_out = SLOW in check.marks and check.name not in traits.claims
+        group = SLOW if left_out else check.family
+        wanted = check.name in select or group in select or (not select and group != SLOW)
+        if not wanted or {check.name, check.family, *check.marks} & set(ignore):
             continue
         if check.scope == "probe" and check.name not in select and not probes:
             continue
@@ -62,6 +61,25 @@ def select(
         if asserted or check.name in select:
             planned.append(Planned(check, asserted))
     return planned
+
+
+def applying(traits: Traits) -> list[Planned]:
+    """All checks that apply to an explainer of these traits, the slow ones as well.
+
+    Raises:
+        UnknownName: a claim is no check.
+    """
+    return list(dict.fromkeys([*select(traits), *select(traits, select=[SLOW])]))
+
+
+def _require_known(traits: Traits, words: Sequence[str], names: Sequence[str]) -> None:
+    known = [*FAMILIES, SLOW, *names]
+    for word in words:
+        if word not in known:
+            raise UnknownName.among("check or family", word, known)
+    for claim in sorted(traits.claims):
+        if claim not in names:
+            raise UnknownName.among("claim", claim, names)
 
 
 def share_alpha(alpha: float, planned: Iterable[Planned]) -> float:

@@ -1,5 +1,7 @@
 """What is run on an explainer, and what it may cost."""
 
+from dataclasses import replace
+
 import pytest
 
 from fixtures.made_checks import BAD, BROKEN, GOOD, KEPT, MOVED, STEADY, TABLE, check_of
@@ -7,7 +9,7 @@ from pytest_xai import checks, runner
 from pytest_xai.errors import InvalidArgument, UnknownName
 from pytest_xai.protocol import Traits
 from pytest_xai.registry import Cost
-from pytest_xai.runner import Planned, select, share_alpha, share_budget
+from pytest_xai.runner import Planned, applying, select, share_alpha, share_budget
 
 
 @pytest.fixture
@@ -66,6 +68,29 @@ def test_a_property_asked_for_by_name_is_measured_where_it_is_not_claimed():
     assert select(claims, select=["broken"]) == [Planned(BROKEN, asserted=True)]
 
 
+@pytest.mark.parametrize(
+    "chosen, ignored, expected",
+    [
+        ([], [], ["good"]),
+        (["adversarial"], [], []),
+        (["slow"], [], ["long"]),
+        (["long"], [], ["long"]),
+        (["contract", "slow"], [], ["good", "long"]),
+        (["slow"], ["adversarial"], []),
+        (["long"], ["slow"], []),
+    ],
+)
+def test_a_slow_check_runs_where_its_name_or_the_word_asks_for_it(
+    chosen, ignored, expected, monkeypatch
+):
+    long = replace(check_of("long", "adversarial", scope="quality"), marks=("slow",))
+    monkeypatch.setattr(runner.catalogue, "all", lambda: [GOOD, long])
+    assert names(select(Traits(), select=chosen, ignore=ignored)) == expected
+    assert names(applying(Traits())) == ["good", "long"]
+    claims = Traits(claims=frozenset({"long"}))
+    assert names(select(claims)) == names(applying(claims)) == ["good", "long"]
+
+
 @made_up
 def test_a_property_is_not_asked_for_by_its_family():
     assert select(Traits(), select=["axiomatic"]) == []
@@ -105,7 +130,8 @@ def test_a_claim_that_is_no_check_is_refused_whatever_is_selected():
 
 @pytest.mark.parametrize("check", checks.all(), ids=lambda check: check.name)
 def test_every_real_check_applies_as_its_scope_says(check):
-    assert (check.name in names(select(Traits()))) == (check.scope not in {"claimed", "probe"})
+    unasked = check.scope not in {"claimed", "probe"} and "slow" not in check.marks
+    assert (check.name in names(select(Traits()))) == unasked
     claims = Traits(claims=frozenset({check.name}))
     assert Planned(check, asserted=True) in select(claims, probes=True)
     assert names(select(Traits(), select=[check.name])) == [check.name]

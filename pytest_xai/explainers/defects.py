@@ -50,11 +50,12 @@ def _defects(reason: str, explainers: tuple[str, ...], *checks: str) -> tuple[De
 _DEEP_LIFT = ("captum:DeepLift", "captum:DeepLiftShap")
 
 KNOWN_DEFECTS = (
-    *_defects(_SOFTMAX, _DEEP_LIFT, "batch_independent"),
+    *_defects(_SOFTMAX, ("captum:DeepLift",), "batch_independent"),
     *_defects(_POOLED, _DEEP_LIFT, "ground_truth"),
     *_defects(_SHARED, _DEEP_LIFT, "sensitivity_a"),
     *_defects(f"{_SOFTMAX}; {_SHARED}", _DEEP_LIFT, "sign_convention"),
     *_defects(f"{_SOFTMAX}; {_SHARED}; {_POOLED}", _DEEP_LIFT, "summation_to_delta"),
+    *_defects(_SHARED, ("captum:LRP",), "relevance_conservation"),
     *_defects(_FEM, ("gradcam:FEM",), "ground_truth"),
 )
 

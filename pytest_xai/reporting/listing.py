@@ -43,7 +43,7 @@ def describe_checks(checks: Iterable["Check"]) -> list[Entry]:
         (
             check.name,
             [
-                ("family", f"{check.family}, {check.scope}"),
+                ("family", ", ".join([check.family, check.scope, *check.marks])),
                 ("question", check.question),
                 ("claim", check.claim),
                 ("limit", f"{check.direction} {check.limit_source}"),

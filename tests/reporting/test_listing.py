@@ -26,7 +26,7 @@ def test_a_pipe_gets_plain_blocks():
     assert "\x1b" not in text
     for check in checks.all():
         assert (
-            f"{check.name}\n    family: {check.family}, {check.scope}\n"
+            f"{check.name}\n    family: {', '.join((check.family, check.scope, *check.marks))}\n"
             f"    question: {check.question}\n    claim: {check.claim}\n"
         ) in text
         assert f"    source: {check.source}\n    cost: {check.cost} per image\n" in text

@@ -84,7 +84,10 @@ def translation_equivariance(bench: Bench, explainer: NamedExplainer) -> Finding
 
 
 def _tied(bench: Bench, network: _Rolling) -> Tensor:
-    """Per image whether the gradient of the network stays when the input moves, BoolTensor (n,)."""
+    """Per image whether the gradient of the network stays when the input moves, BoolTensor (n,).
+
+    So does one of zeros: of a network that is dead at the input, equal outputs say nothing.
+    """
     if not bench.differentiable:
         return torch.zeros(len(bench), dtype=torch.bool, device=bench.inputs.device)
     model = bench.subject.model if network.guard is None else network.guard.model
@@ -96,7 +99,8 @@ def _tied(bench: Bench, network: _Rolling) -> Tensor:
     with torch.enable_grad():
         slope = bench.batched(gradient, bench.inputs, bench.targets)
         moved = bench.batched(gradient, network.roll(bench.inputs), bench.targets)
-    return relative_difference(moved, network.roll(slope)) > bench.rounding_of(slope)
+    stays = relative_difference(moved, network.roll(slope)) > bench.rounding_of(slope)
+    return stays | (slope.flatten(1) == 0).all(1)
 
 
 def _invariant(bench: Bench) -> _Rolling:

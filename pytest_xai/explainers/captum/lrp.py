@@ -1,6 +1,7 @@
 """Layer-wise relevance propagation of captum, on networks that it can follow."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import torch
@@ -52,10 +53,9 @@ def lrp(
         captum = require("captum.attr", extra="captum")
         copied = followable(model)
         examine(copied, inputs, signs_matter=rule != "epsilon")
-        for module in copied.modules():
-            if type(module) in (nn.Linear, nn.Conv2d):
-                # captum forgets a rule with the call that it was used in.
-                module.rule = _captums(rule, _least(inputs) if epsilon is None else epsilon, gamma)
+        least = _least(inputs)
+        own = partial(_captums, rule, least if epsilon is None else epsilon, gamma)
+        _put_rules(copied, own, partial(_captums, "epsilon", least, gamma))
         try:
             maps: Tensor = captum.LRP(copied).attribute(fresh(inputs), target=targets)
         except TypeError as error:
@@ -70,6 +70,22 @@ def lrp(
 def _least(inputs: Tensor) -> float:
     """A stabiliser that what is divided by it hardly ever feels."""
     return 1e-18 if inputs.dtype == torch.float64 else 1e-9
+
+
+def _put_rules(model: nn.Module, own: Callable[[], Any], other: Callable[[], Any]) -> None:
+    """Give each module its rule: captum's own has an epsilon of 1e-9, and is forgotten with a call.
+
+    Args:
+        model: what `followable` returned.
+        own: makes the rule of nn.Linear and nn.Conv2d; a rule keeps what its module did.
+        other: makes that of pooling and batch normalisation.
+    """
+    known = require("captum.attr._core.lrp", extra="captum").SUPPORTED_LAYERS_WITH_RULES
+    for module in model.modules():
+        if type(module) in (nn.Linear, nn.Conv2d):
+            module.rule = own()
+        elif type(module) in known:
+            module.rule = other()
 
 
 def _captums(rule: str, epsilon: float, gamma: float) -> Any:

@@ -153,6 +153,20 @@ def test_a_maximum_in_two_places_cannot_tell(verdict):
     assert failed.outcome == "failed"
 
 
+def test_a_network_that_is_dead_at_the_input_cannot_tell(verdict):
+    """Its outputs stay when the input moves, as they do not depend on it."""
+    convolution = nn.Conv1d(1, 1, 1)
+    nn.init.constant_(convolution.weight, -0.1)
+    nn.init.constant_(convolution.bias, -1.0)
+    model = nn.Sequential(convolution, nn.ReLU(), nn.Flatten()).double().eval()
+    inputs = torch.rand(8, 1, 2, dtype=torch.float64)
+    subject = xai.Subject(model, inputs, torch.zeros(8, dtype=torch.long))
+    for explainer in ("captum:Deconvolution", "captum:Saliency"):
+        found = verdict(CHECK, explainers.get(explainer), subject)
+        assert found.outcome == "undecided"
+        assert "8 left out: the model's own gradient does not move along." in found.reason
+
+
 def test_zero_maps_do_not_count(verdict, signal):
     zero = verdict(CHECK, lambda model, inputs, targets: 0 * inputs, signal)
     assert zero.outcome == "undecided"

@@ -303,6 +303,17 @@ def test_the_default_stabiliser_is_below_rounding_in_either_dtype():
     assert torch.allclose(single.sum(1), output, atol=1e-4)
 
 
+def test_the_default_stabiliser_of_pooling_is_below_rounding_as_well():
+    torch.manual_seed(4)
+    pooled = (nn.AvgPool2d(2), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten())
+    model = nn.Sequential(*pooled, nn.Linear(2, 3, bias=False)).double().eval()
+    inputs = torch.rand(4, 2, 6, 6, dtype=torch.float64) + 0.1
+    targets = torch.tensor([0, 1, 2, 0])
+    output = model(inputs).gather(1, targets[:, None]).squeeze(1)
+    maps = lrp(model, inputs, targets)
+    assert (maps.flatten(1).sum(1) - output).abs().max() < 1e-14
+
+
 def test_conservation_is_claimed_for_a_tiny_epsilon():
     def claims(**options):
         return set(explainers.get("captum:LRP", **options).traits.claims)
