@@ -201,17 +201,18 @@ class Bench:
         share: float = self._shared.artefacts[key]
         return share
 
-    def rounding_of(self, maps: Tensor) -> Tensor:
-        """Relative size of rounding in each of the maps, (n,).
+    def rounding_of(self, *maps: Tensor) -> Tensor:
+        """Relative size of rounding in the map of each image, (n,).
 
         That of a sum over the model; in float64, where a verdict is final, also that of the
         outputs: occlusion and its kind subtract outputs, whose rounding does not shrink with
         their difference. In float32 that would hide a real change of a small gradient.
 
         Args:
-            maps: of the bench's images, (n, ...).
+            maps: of the bench's images, (n, ...); several that are compared: one of them may be
+                zero where the others are what rounding leaves.
         """
-        largest = maps.double().abs().flatten(1).amax(1)
+        largest = torch.stack([each.double().abs().flatten(1).amax(1) for each in maps]).amax(0)
         if self.inputs.dtype != torch.float64:
             return torch.full_like(largest, self.rounding)
         outputs = self.logits().abs().amax(1)

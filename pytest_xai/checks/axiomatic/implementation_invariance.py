@@ -51,7 +51,7 @@ def implementation_invariance(bench: Bench, explainer: NamedExplainer) -> Findin
     difference = relative_difference(theirs, maps)
     return Finding(
         values=difference,
-        limits=bench.rounding_of(maps),
+        limits=bench.rounding_of(maps, theirs),
         left_out={"zero maps": int(difference.isnan().sum())},
         notes=(f"Rewritten: {_summary(rewritten)}.",),
         tensors={"input": bench.inputs, "map": maps, "map of the equal network": theirs},

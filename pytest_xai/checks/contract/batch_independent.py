@@ -32,6 +32,7 @@ def batch_independent(bench: Bench, explainer: NamedExplainer) -> Finding:
     if len(bench) < 2:  # nobody to exchange
         raise NotApplicable("needs two images or more")
     together = bench.explain(explainer, bench.inputs)
+    made = [together]
     changed = torch.full((len(bench),), torch.nan, dtype=torch.float64, device=together.device)
     for kept in (0, 1):
         # Every second image stays where it is, the others give way to copies of their neighbours.
@@ -45,6 +46,8 @@ def batch_independent(bench: Bench, explainer: NamedExplainer) -> Finding:
             baseline=bench.baseline[source],
         )
         changed[stays] = relative_difference(others, together)[stays]
+        others[~stays] = together[~stays]
+        made.append(others)
     facts = {"change with other companions": changed}
     values = changed
     if not explainer.traits.stochastic:
@@ -54,11 +57,12 @@ def batch_independent(bench: Bench, explainer: NamedExplainer) -> Finding:
                 for i in range(len(bench))
             ]
         )
+        made.append(alone)
         facts["change alone"] = relative_difference(alone, together)
         values = torch.fmax(changed, facts["change alone"])
     return Finding(
         values=values,
-        limits=bench.rounding_of(together),
+        limits=bench.rounding_of(*made),
         facts=facts,
         cause="The map takes something from other images of the batch: a mean, a maximum or a "
         "sum over the whole batch, or one image's values for all.",

@@ -40,12 +40,13 @@ def deep_explainer() -> Callable[..., Tensor]:
 
     Raises:
         InvalidArgument: when called: the model calls a nonlinearity as a function.
-        NotApplicable: when called: a nonlinear module runs more than once in a pass, or shap's
+        NotApplicable: when called: a max-pool is dilated, a nonlinear module runs more than once in a pass, or shap's
             maps do not sum to the difference of the outputs.
     """
 
     def explain(model: nn.Module, inputs: Tensor, targets: Tensor, *, baseline: Tensor) -> Tensor:
         shap = load()
+        _refuse_dilation(model)
         network = OneOutput(model)
         for module in network.modules():
             if getattr(module, "inplace", False):
@@ -80,6 +81,19 @@ def deep_explainer() -> Callable[..., Tensor]:
 
 def _has_rule(module: nn.Module) -> bool:
     return type(module).__name__ in _RESCALED_MODULES
+
+
+def _refuse_dilation(model: nn.Module) -> None:
+    """shap hands a max-pool's share back by an unpooling that knows no dilation."""
+    for name, module in model.named_modules():
+        if isinstance(module, nn.MaxPool1d | nn.MaxPool2d | nn.MaxPool3d):
+            dilation = module.dilation
+            if any(
+                each != 1 for each in (dilation if isinstance(dilation, tuple) else (dilation,))
+            ):
+                raise NotApplicable(
+                    f"shap's DeepExplainer cannot explain dilated max-pools, and {name!r} is one"
+                )
 
 
 def _require_sum(maps: Tensor, outputs: Tensor | None) -> None:

@@ -132,6 +132,16 @@ def test_the_tolerance_is_that_of_rounding(share, outcome, verdict, table):
     assert verdict("batch_independent", explain, table).outcome == outcome
 
 
+@pytest.mark.parametrize("size, outcome", [(1e-17, "passed"), (1e-9, "failed")])
+def test_a_map_that_is_zero_but_for_rounding(size, outcome, verdict, table):
+    """Differences of equal outputs are zero, or what rounding leaves: in one batch or the other."""
+
+    def explain(model, inputs, targets):
+        return torch.zeros_like(inputs) + size * (len(inputs) == 1)
+
+    assert verdict("batch_independent", explain, table).outcome == outcome
+
+
 def test_one_image_has_no_companions(verdict):
     subject = xai.Subject(torch.nn.Linear(3, 2).eval(), torch.rand(1, 3))
     nothing = verdict("batch_independent", gradient, subject)

@@ -117,6 +117,12 @@ def test_overlapping_pools_are_refused_with_the_figures():
         explain(model, images, targets, baseline=baseline)
 
 
+def test_dilated_pools_are_refused_by_name():
+    model, images, targets, baseline = pooled(nn.MaxPool2d(2, 1, dilation=2))
+    with pytest.raises(NotApplicable, match="dilated max-pools, and 'pool' is one"):
+        explain(model, images, targets, baseline=baseline)
+
+
 def test_a_gap_below_shaps_own_tolerance_is_refused():
     """shap lets pass what misses by less than 0.01, however small the outputs are."""
     model, images, targets, baseline = pooled(nn.MaxPool2d(3, 2))
