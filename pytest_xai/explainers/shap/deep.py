@@ -40,8 +40,8 @@ def deep_explainer() -> Callable[..., Tensor]:
 
     Raises:
         InvalidArgument: when called: the model calls a nonlinearity as a function.
-        NotApplicable: when called: a max-pool is dilated, a nonlinear module runs more than once in a pass, or shap's
-            maps do not sum to the difference of the outputs.
+        NotApplicable: when called: a max-pool is dilated, a nonlinear module runs more than
+            once in a pass, or shap's maps do not sum to the difference of the outputs.
     """
 
     def explain(model: nn.Module, inputs: Tensor, targets: Tensor, *, baseline: Tensor) -> Tensor:
@@ -84,13 +84,11 @@ def _has_rule(module: nn.Module) -> bool:
 
 
 def _refuse_dilation(model: nn.Module) -> None:
-    """shap hands a max-pool's share back by an unpooling that knows no dilation."""
+    """What shap unpools by, to hand a max-pool's share back, knows no dilation."""
     for name, module in model.named_modules():
         if isinstance(module, nn.MaxPool1d | nn.MaxPool2d | nn.MaxPool3d):
-            dilation = module.dilation
-            if any(
-                each != 1 for each in (dilation if isinstance(dilation, tuple) else (dilation,))
-            ):
+            sides = module.dilation if isinstance(module.dilation, tuple) else (module.dilation,)
+            if max(sides) > 1:
                 raise NotApplicable(
                     f"shap's DeepExplainer cannot explain dilated max-pools, and {name!r} is one"
                 )
