@@ -32,6 +32,10 @@ _POOLED = (
     "where nn.ReLU feeds nn.MaxPool2d, each takes the other's change for its own (pytorch/captum "
     "issue 1104); where windows overlap, what two of them hand to one input is not added up"
 )
+_SINGLE = (
+    "sums or solves in float32 whatever the dtype of the model, so that maps of a float64 model are "
+    "off by float32's rounding"
+)
 _FEM = (
     "a layer's activations are weighted by the share of places beyond the mean plus k standard "
     "deviations (k = 2); the paper marks these places by 1 (k = 1) and weights them by the "
@@ -56,6 +60,12 @@ KNOWN_DEFECTS = (
     *_defects(f"{_SOFTMAX}; {_SHARED}", _DEEP_LIFT, "sign_convention"),
     *_defects(f"{_SOFTMAX}; {_SHARED}; {_POOLED}", _DEEP_LIFT, "summation_to_delta"),
     *_defects(_SHARED, ("captum:LRP",), "relevance_conservation"),
+    *_defects(
+        _SINGLE,
+        ("captum:KernelShap", "captum:ShapleyValueSampling"),
+        "linearity",
+        "summation_to_delta",
+    ),
     *_defects(_FEM, ("gradcam:FEM",), "ground_truth"),
 )
 
