@@ -33,8 +33,12 @@ _POOLED = (
     "issue 1104); where windows overlap, what two of them hand to one input is not added up"
 )
 _SINGLE = (
-    "sums or solves in float32 whatever the dtype of the model, so that maps of a float64 model are "
-    "off by float32's rounding"
+    "sums or solves in float32 whatever the dtype of the model, so that maps of a float64 model "
+    "are off by float32's rounding"
+)
+_ADAM = (
+    "the steps of Adam divide a gradient by its size, so that one of a few times its own rounding "
+    "moves the map, and sums in another order move it elsewhere"
 )
 _FEM = (
     "a layer's activations are weighted by the share of places beyond the mean plus k standard "
@@ -66,6 +70,7 @@ KNOWN_DEFECTS = (
         "linearity",
         "summation_to_delta",
     ),
+    *_defects(_ADAM, ("xai:MeaningfulPerturbation",), "memory_format_consistent"),
     *_defects(_FEM, ("gradcam:FEM",), "ground_truth"),
 )
 

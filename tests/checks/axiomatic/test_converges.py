@@ -115,6 +115,84 @@ def test_on_a_line_the_tolerance_is_that_of_rounding(error, outcome, verdict):
     assert verdict(CHECK, explain, subject).outcome == outcome
 
 
+def equal_values(weight, norm, classes=2):
+    """A normalisation of values that are all the same: nothing but their rounding comes out."""
+    model = nn.Sequential(nn.Linear(1, classes), norm).double()
+    nn.init.constant_(model[0].weight, weight)
+    nn.init.zeros_(model[0].bias)
+    inputs = torch.rand(4, 1, generator=torch.Generator().manual_seed(0)) * 300
+    return xai.Subject(model, inputs.double(), baseline=120.0)
+
+
+@pytest.mark.parametrize("method", ["gausslegendre", "riemann_middle"])
+@pytest.mark.parametrize(
+    "weight, norm, classes",
+    [(1.0, nn.GroupNorm(1, 2), 2), (0.75, nn.GroupNorm(2, 4), 4)],
+)
+def test_rounding_that_a_layer_magnifies_is_no_gap(weight, norm, classes, method, finding):
+    """All that the outputs are is the rounding of the inputs, some hundred times as large."""
+    ig = explainers.get("captum:IntegratedGradients", method=method)
+    subject = equal_values(weight, norm, classes)
+    found, bench = finding(CHECK, ig, subject)
+    assert (found.values <= 1).all()
+    assert bench.scores().abs().max() > 1e-13
+    for name, bound in found.facts.items():
+        assert (bound < 1e-7).all(), name
+
+
+class Rough(nn.Module):
+    """f = x, and a thousandth steeper where x is not quite a multiple of 2^-30."""
+
+    def forward(self, inputs):
+        unit = inputs.detach() * 2.0**30
+        beside = (unit != unit.round()) & ((unit - unit.round()).abs() < 1e-3)
+        return inputs * (1 + 1e-3 * beside.to(inputs))
+
+
+@pytest.mark.parametrize("share, wide", [(0.027, True), (0.029, False)])
+def test_the_bound_grows_by_ten_times_what_rounding_of_the_path_does(share, wide, finding):
+    """Of both outputs 1e-3 x, and of the slope where a place of the path is such a multiple.
+
+    Those are 33 of the 42 places of the whole way, and 4 of the 8 on the way from nearby.
+    """
+
+    @xai.explainer(needs_baseline=True)
+    def explain(model, inputs, targets, baseline, steps=8):
+        return (1 + share) * (inputs - baseline)
+
+    inputs = torch.tensor([[1.0], [2.0], [4.0], [8.0]]).double()
+    subject = xai.Subject(Rough(), inputs, torch.zeros(4).long())
+    found, bench = finding(CHECK, explain, subject)
+    x = bench.inputs[:, 0]
+    single = torch.finfo(torch.float32).eps + bench.rounding
+    added = 10 * 1e-3 * (2 + 33 / 42) * x if wide else 0
+    for words in ("8 steps", "64 steps"):
+        assert found.facts[f"gap, {words}"] == pytest.approx(share * x)
+        expected = single * ((1 + share) * x + x) + added
+        assert found.facts[f"bound, {words}"] == pytest.approx(expected, rel=1e-6)
+    near = single * ((1 + share) / 32 + 1 + 31 / 32) * x + 10 * 1e-3 * (2 + 4 / 8 / 32) * x
+    assert found.facts["bound, from nearby"] == pytest.approx(near, rel=1e-6)
+    assert ((found.values <= 1) == wide).all()
+
+
+def test_what_is_more_than_rounding_is_a_gap_there_too(finding):
+    @xai.explainer(needs_baseline=True)
+    def explain(*given, baseline, steps=2):
+        return path_gradient(*given, baseline=baseline, steps=steps) + 1e-7
+
+    found, _ = finding(CHECK, explain, equal_values(1.0, nn.GroupNorm(1, 2)))
+    assert (found.values > 1).all()
+
+
+def test_a_norm_that_turns_near_the_baseline_is_within_the_bound(finding):
+    """Near zero its slopes go up and down again between two of any 32 places."""
+    torch.manual_seed(2)
+    model = nn.Sequential(nn.Linear(3, 8), nn.ReLU(), nn.Linear(8, 2)).double()
+    inputs = torch.rand(4, 3, generator=torch.Generator().manual_seed(2)) * 300
+    found, _ = finding(CHECK, by("right"), xai.Subject(model, inputs.double()))
+    assert (found.values < 0.9).all()
+
+
 def test_whoever_is_exact_needs_no_more_steps(verdict):
     weight = torch.tensor([[1.0, -2.0], [0.5, 3.0]]).double()
 

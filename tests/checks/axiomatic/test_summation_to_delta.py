@@ -255,3 +255,19 @@ def test_lrp_adds_up_from_a_zero_baseline_without_biases(verdict):
     assert verdict(CHECK, lrp_epsilon(0.0), xai.Subject(model, inputs)).outcome == "passed"
     biased = xai.Subject(models.chain(5, 8, 6, 3), inputs)
     assert verdict(CHECK, lrp_epsilon(0.0), biased).outcome == "failed"
+
+
+def test_a_peak_of_the_slope_between_all_places_is_no_defect(verdict):
+    """Of two values a normalisation leaves the sign of their difference, which turns at a point."""
+    inputs = torch.tensor([[2.0, -2.0, -1.0, 1.0]])
+    baseline = torch.tensor([[0.0, 0.5, -2.0, 0.5]])
+    target = torch.tensor([0])
+    explainer = explainers.get("captum:IntegratedGradients", steps=20)
+    subject = xai.Subject(torch.nn.GroupNorm(2, 4).eval(), inputs, target, baseline=baseline)
+    found = verdict("summation_to_delta", explainer, subject)
+    assert found.outcome == "passed"
+    assert found.figure > 1.9
+    # Its own places see the slope of a network without such a point, and nothing is given away.
+    model = torch.nn.Sequential(torch.nn.Linear(4, 4), torch.nn.Tanh()).double().eval()
+    subject = xai.Subject(model, inputs.double(), target, baseline=baseline.double())
+    assert verdict("summation_to_delta", explainer, subject).limit < 0.5
