@@ -4,8 +4,8 @@
 
 The defects are cosmic-ray's (an operator replaced, a comparison turned, a constant moved by one, a
 condition negated, a loop left out) and one of our own (an absolute value dropped). What no run of
-a check could notice is left out: docstrings, annotations, how arguments are given, and the declared
-cost, an upper bound. So is what is no Python.
+a check could notice is left out: docstrings, annotations, how arguments are given, how a dataclass
+is stored, and the declared cost, an upper bound. So is what is no Python.
 
 No file is changed. The tests of a module are collected once, in a process that is then forked for
 every mutant: the fork swaps the code of the functions that differ, runs the tests and stops at the
@@ -62,6 +62,7 @@ _OPERATORS = (
     *("ReplaceBreakWithContinue", "ReplaceContinueWithBreak"),
     *("AddNot", "NumberReplacer", "ZeroIterationForLoop"),
 )
+_UNSEEN = ("cost", "slots", "kw_only")  # keywords that no verdict follows from
 _ABS = re.compile(r"\.abs\(\)")
 _SECONDS = 5  # of processor time, to be added to five times what the tests take unmutated
 _PAGES = ("test_published_outcomes.py",)  # tests of figures on a page, which no mutant changes
@@ -135,7 +136,7 @@ class _Bare(ast.NodeTransformer):
         return self.generic_visit(node)
 
     def visit_keyword(self, node: ast.keyword) -> ast.AST | None:
-        return None if node.arg == "cost" else self.generic_visit(node)
+        return None if node.arg in _UNSEEN else self.generic_visit(node)
 
 
 def _meaning(source: str) -> str:
@@ -423,12 +424,29 @@ def tests_of(module: Path) -> list[str]:
     if folder.parts[:1] == ("checks",):
         is_check = "@check(" in module.read_text(encoding="utf-8")
         users = [f for f in others if stem in _imports(module.with_name(f"{f.stem[5:]}.py"))]
-        checks_of = [f for f in named if not module.with_name(f"{f.stem[5:]}.py").exists()]
-        files = [*own, *(checks_of if is_check else dict.fromkeys([*named, *users]))]
+        of_none = [f for f in others if not module.with_name(f"{f.stem[5:]}.py").exists()]
+        checks_of = [f for f in named if f in of_none]
+        used = dict.fromkeys([*named, *users, *of_none])
+        files = [*own, *(checks_of if is_check else used), *_abroad(module)]
         return [*_relative(files), *(["tests/checks/test_every_check.py"] if is_check else [])]
     if folder.parts[:1] == ("measures",):
         return [*_relative([*own, *others]), str(module.relative_to(ROOT))]
     return [*_relative(own), "tests/test_tally.py", "tests/test_judge.py"]
+
+
+def _abroad(module: Path) -> list[Path]:
+    """Tests in other folders that name a module of checks, and are not those of another one."""
+    here = ROOT / "tests"
+    files = [*sorted(here.glob("checks/*/test_*.py")), *sorted(here.glob("diagnosis/test_*.py"))]
+    files = [file for file in files if file.parent.name != module.parent.name]
+    own = module.parents[1]
+    return [
+        file
+        for file in files
+        if file.name not in _PAGES
+        and not (own / file.parent.name / f"{file.stem[5:]}.py").exists()
+        and re.search(rf'"{module.stem}"|\b{module.stem} import', file.read_text(encoding="utf-8"))
+    ]
 
 
 def _imports(module: Path) -> str:

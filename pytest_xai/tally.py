@@ -17,7 +17,7 @@ from torch import Tensor
 
 from pytest_xai.registry import Check
 from pytest_xai.sequential import MeanDecision, decide_mean
-from pytest_xai.verdict import Finding, holds, tells, worst
+from pytest_xai.verdict import Finding, holds, packed, tells, worst
 
 __all__ = ["Tally", "broken"]
 
@@ -205,12 +205,15 @@ class Tally:
 
     def _counterexample(self, place: int | None) -> dict[str, Any]:
         assert place is not None  # what failed has an image that can tell
+        attacked = self._tensors(place).get("adversarial input")
         return {
             "image": self.images[place],
             "figure": _finite(self.values[place]),
             "limit": _finite(self.limits[place]),
             "cause": next((f.cause for f in reversed(self.rounds) if f.cause), None),
             "facts": {name: _finite(values[place]) for name, values in self._facts().items()},
+            # So that whoever reads the report can look at it without running anything again.
+            **({} if attacked is None else {"adversarial_input": packed(attacked)}),
         }
 
     def _tensors(self, place: int | None) -> dict[str, Tensor]:

@@ -3,6 +3,7 @@
 Every comparison is written so that not-a-number never passes.
 """
 
+import base64
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -11,7 +12,17 @@ from typing import Any
 import torch
 from torch import Tensor
 
-__all__ = ["OUTCOMES", "Evaluations", "Finding", "Verdict", "holds", "tells", "worst"]
+__all__ = [
+    "OUTCOMES",
+    "Evaluations",
+    "Finding",
+    "Verdict",
+    "holds",
+    "packed",
+    "tells",
+    "unpacked",
+    "worst",
+]
 
 OUTCOMES = ("passed", "failed", "undecided", "not_applicable", "error", "xfailed", "xpassed")
 
@@ -174,6 +185,22 @@ def worst(values: Tensor, limits: Tensor, direction: str) -> int | None:
     excess = sign * (values - limits) / scale
     usable = (~torch.isnan(excess)).nonzero().flatten()
     return int(usable[excess[usable].argmax()]) if len(usable) else None
+
+
+def packed(tensor: Tensor) -> dict[str, Any]:
+    """A tensor as JSON can hold it to the bit: its shape, its dtype and its bytes in base64."""
+    values = tensor.detach().cpu().contiguous().flatten()
+    return {
+        "shape": list(tensor.shape),
+        "dtype": str(tensor.dtype).removeprefix("torch."),
+        "base64": base64.b64encode(values.view(torch.uint8).numpy().tobytes()).decode("ascii"),
+    }
+
+
+def unpacked(entry: Mapping[str, Any]) -> Tensor:
+    """The tensor that `packed` made an entry of, such as the adversarial input of a report."""
+    data = bytearray(base64.b64decode(entry["base64"]))
+    return torch.frombuffer(data, dtype=getattr(torch, entry["dtype"])).reshape(entry["shape"])
 
 
 def _finite(value: float | None) -> float | None:

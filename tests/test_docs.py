@@ -47,7 +47,6 @@ def test_the_tutorial_ends_each_section_as_it_says(pytester: pytest.Pytester) ->
         "mine::side_effects",
         "mine::target_sensitive",
         "mine::random_logit",
-        "mine::deepfool_dice",
     }
 
     assert mended[0] == naive[0]
@@ -104,6 +103,30 @@ def test_the_how_to_on_networks_shows_a_defect_and_a_network_that_has_it(
     mended = text.replace("abs().max()", "abs().amax(tuple(range(1, maps.ndim)), keepdim=True)")
     path.write_text(mended, "utf-8")
     pytester.runpytest_subprocess().assert_outcomes(passed=1)
+
+
+@pytest.mark.slow
+def test_the_how_to_on_stability_finds_the_jump_and_sees_it_mended(
+    pytester: pytest.Pytester,
+) -> None:
+    naive, mended, test, script = files_of("how-to/check-stability.md")
+    Path(pytester.path, naive[0]).write_text(naive[1], "utf-8")
+    found = outcomes(pytester, "--xai-select", "deterministic,robustness")
+    assert found["mine::deterministic"] == "passed"
+    assert {name for name, outcome in found.items() if outcome == "failed"} >= {
+        "mine::continuity",
+        "mine::max_sensitivity",
+        "mine::local_lipschitz",
+    }
+
+    assert mended[0] == naive[0]
+    for name, text in (mended, test, script):
+        Path(pytester.path, name).write_text(text, "utf-8")
+    found = outcomes(pytester, "--xai-select", "deterministic,robustness", "-p", "no:cacheprovider")
+    assert set(found.values()) == {"passed"}
+    pytester.runpytest_subprocess(test[0]).assert_outcomes(passed=1)
+    result = pytester.runpython(script[0])
+    result.stdout.fnmatch_lines(["prediction held for * of 64 images", "mean Dice of * 10 %: 0.*"])
 
 
 @pytest.mark.slow

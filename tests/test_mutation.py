@@ -117,3 +117,23 @@ def test_every_module_has_tests_its_own_first():
         own = ROOT / "tests" / module.relative_to(ROOT / "pytest_xai").parent
         if (own / f"test_{module.stem}.py").exists():
             assert first == str((own / f"test_{module.stem}.py").relative_to(ROOT))
+
+
+def test_tests_of_a_check_may_be_in_another_folder():
+    place = ROOT / "pytest_xai" / "checks" / "contract"
+    kinks = "tests/checks/axiomatic/test_kinks.py"
+    assert kinks in mutation.tests_of(place / "dtype_consistent.py")
+    assert kinks in mutation.tests_of(place / "twins.py")
+    assert kinks not in mutation.tests_of(place / "deterministic.py")
+    relevance = place.parent / "axiomatic" / "relevance_conservation.py"
+    assert "tests/diagnosis/test_location.py" in mutation.tests_of(relevance)
+
+
+def test_what_no_verdict_follows_from_is_not_planted(tmp_path):
+    pytest.importorskip("cosmic_ray")
+    file = tmp_path / "tiny.py"
+    file.write_text("@dataclass(frozen=True, slots=True, kw_only=True)\nclass A:\n    x: int\n")
+    (found,) = mutation.mutants(file, "tiny")
+    assert found.text == "@dataclass(frozen=False, slots=True, kw_only=True)"
+    file.write_text("@check(cost=Cost(forward=2))\ndef f(a: int | None) -> None:\n    return a\n")
+    assert mutation.mutants(file, "tiny") == []

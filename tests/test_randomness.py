@@ -12,6 +12,7 @@ ROOT = Path(pytest_xai.__file__).parent
 # for which `seeds.seeded` seeds the global generators and puts them back.
 ALLOWED = {
     "seeds.py": "seeds them for guests, and puts them back",
+    "attacks/hop_skip_jump.py": "beside foolbox, which draws from them, within `seeded`",
     "perturbations/parameters.py": "a module's own scheme draws from them, within `seeded`",
     "subjects/digits.py": "initial weights, within fork_rng, then replaced",
     "subjects/shapes.py": "initial weights, within fork_rng, then replaced",

@@ -10,7 +10,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pytest_xai import reporting
-from pytest_xai.verdict import OUTCOMES, Evaluations, Finding, Verdict, holds, tells, worst
+from pytest_xai.verdict import (
+    OUTCOMES,
+    Evaluations,
+    Finding,
+    Verdict,
+    holds,
+    packed,
+    tells,
+    unpacked,
+    worst,
+)
 
 NAN, INF = math.nan, math.inf
 ROW_KEYS = [
@@ -310,3 +320,19 @@ def test_evaluations_are_subtracted_and_a_budget_counts_those_of_the_model():
     early = Evaluations(forward=4, backward=2, explainer_calls=3)
     assert late - early == Evaluations(forward=6, backward=5, explainer_calls=2)
     assert (late.model, early.model) == (17, 6)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16, torch.int64])
+@pytest.mark.parametrize("shape", [(2, 3), (1, 1, 4), (5,), ()])
+def test_a_packed_tensor_is_the_same_to_the_bit(dtype, shape):
+    drawn = torch.randn(shape, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    values = (drawn * 1e3).to(dtype)
+    again = unpacked(json.loads(json.dumps(packed(values.mT if values.ndim > 1 else values))))
+    assert again.dtype == dtype
+    assert torch.equal(again.mT if again.ndim > 1 else again, values)
+
+
+def test_what_a_packed_tensor_looks_like():
+    """Shape, dtype and little-endian bytes: 1.0 and -2.0 in float32."""
+    entry = {"shape": [1, 2], "dtype": "float32", "base64": "AACAPwAAAMA="}
+    assert packed(torch.tensor([[1.0, -2.0]])) == entry

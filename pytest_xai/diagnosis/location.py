@@ -5,13 +5,15 @@ well: the tail, explained at the step's activation, with the baseline's activati
 If a tail fails and the one behind the next step holds, that step is at fault.
 """
 
+import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor, nn
 
 from pytest_xai.bench import Bench
+from pytest_xai.counting import Counter
 from pytest_xai.diagnosis.graphs import Drawn, draw
 from pytest_xai.diagnosis.suspects import named, suspicion
 from pytest_xai.diagnosis.tails import Cut, Tails
@@ -29,6 +31,9 @@ IMAGES = 2
 _TAILS = 16
 # Images that pass a network while it is drawn: one before, one and two after.
 _DRAWN = 4
+# Evaluations per image, none of them backward, beyond which an explainer is taken to try subsets of
+# the values: twice as many values may cost it the square.
+_SUBSETS = 4
 PLACE = "It breaks at "
 _LOST = "Where it breaks could not be located: "
 
@@ -82,6 +87,7 @@ class Parts:
     Attributes:
         tails: of a copy of the model.
         explained: tails that were explained.
+        most: values of an activation that the explainer is asked about.
         problem: what the last tail that could not be explained said.
 
     Raises:
@@ -104,6 +110,7 @@ class Parts:
         self._count(_DRAWN)
         self.tails = Tails(drawn)
         self.explained = 0
+        self.most = math.inf
         self.problem = ""
 
     def finding(self, cut: Cut) -> Finding:
@@ -111,9 +118,15 @@ class Parts:
 
         Raises:
             XaiError: the explainer or the tail raised, or the check does not apply.
-            NotApplicable: the tail does not compute the same as the whole.
+            NotApplicable: the tail does not compute the same as the whole, or has too many values
+                for an explainer that tries subsets of them.
         """
         inputs, baseline = self.activations(cut)
+        if inputs[0].numel() > self.most:
+            raise NotApplicable(
+                f"it tries subsets of the values, and an activation of {inputs[0].numel()} has "
+                f"more of them than the {self.most} of the input"
+            )
         return self.found_on(self.tails.tail(cut), inputs, baseline)
 
     def activations(self, cut: Cut) -> tuple[Tensor, Tensor]:
@@ -130,8 +143,9 @@ class Parts:
         name = self.bench.subject.name
         subject = Subject(network, inputs, self.targets, baseline=baseline, name=name)
         bench = Bench(subject, seed=self.bench.seed)
+        explainer = self.explainer if self.explained > 1 else self._watched(bench.counter)
         try:
-            return self.measure(bench, self.explainer)
+            return self.measure(bench, explainer)
         finally:
             bench.close()
             spent = bench.counter.spent
@@ -140,6 +154,19 @@ class Parts:
                 backward=spent.backward,
                 explainer_calls=spent.explainer_calls,
             )
+
+    def _watched(self, counter: Counter) -> NamedExplainer:
+        """The explainer; what it spends on the whole network tells what it may be asked."""
+
+        def call(model: nn.Module, inputs: Tensor, targets: Tensor, **baseline: Tensor) -> object:
+            before = counter.spent
+            made = self.explainer.call(model, inputs, targets, **baseline)
+            own = counter.spent - before
+            if own.forward > _SUBSETS * len(inputs) and not own.backward:
+                self.most = inputs[0].numel()
+            return made
+
+        return replace(self.explainer, call=call)
 
     def breaks(self, cut: Cut) -> bool | None:
         """Whether the check fails on the tail behind a cut; None: it cannot be told."""
@@ -155,6 +182,8 @@ class Parts:
         with torch.no_grad():
             given = [self.bench.subject.model(x.clone()) for x in (self.inputs, self.baseline)]
         outputs, baseline = (torch.cat([logits, logits], 1) for logits in given)
+        if outputs.shape[1] > self.most:
+            return None
         count = outputs.shape[1] // 2
         # Without its usual start, which would draw from the global generator.
         layer = nn.utils.skip_init(nn.Linear, 2 * count, count, bias=False)
@@ -233,6 +262,6 @@ def _said(parts: Parts, fails: Cut, behind: Cut) -> str:
     return (
         f"{PLACE}{shown}: what begins with it does not add up, what is behind it does "
         f"({tails.drawn.how}, {parts.explained} tails explained)."
-        + (f" No closer, since it said: {parts.problem}." if parts.problem and names[1:] else "")
+        + (f" No closer: {parts.problem}." if parts.problem and names[1:] else "")
         + (f" Likely: {likely}." if likely else "")
     )

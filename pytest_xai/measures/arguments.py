@@ -89,13 +89,13 @@ def float64_device(device: torch.device) -> torch.device:
 
 
 def as_float64(tensor: Tensor) -> Tensor:
-    """A detached float64 tensor, on its own device where that has float64."""
+    """The tensor in float64, on its own device where that has float64; its graph is kept."""
     # In two steps: the conversion must happen on the device that can do it.
-    return tensor.detach().to(float64_device(tensor.device)).to(torch.float64)
+    return tensor.to(float64_device(tensor.device)).to(torch.float64)
 
 
 def float64_pair(map_a: Tensor, map_b: Tensor) -> tuple[Tensor, Tensor]:
-    """The two maps of a measure, validated, detached, in float64.
+    """The two maps of a measure, validated, in float64.
 
     Args:
         map_a: floating (N, *shape).

@@ -1,11 +1,12 @@
-"""How much of their top two maps of the same image share: Dice and intersection over union.
+"""How much of their top two maps of the same image share.
 
 All take two batches (N, *shape), compare what belongs to the same image and return one float64
 value per image, (N,). NaN says that the value is not defined for that image: one of its maps holds
 NaN or inf, or is of the kind that the function names.
 """
 
-from torch import Tensor, nan
+import torch
+from torch import Tensor
 
 from pytest_xai.measures.arguments import (
     float64_device,
@@ -15,7 +16,7 @@ from pytest_xai.measures.arguments import (
 )
 from pytest_xai.measures.masks import topk_mask
 
-__all__ = ["dice", "dice_of_masks", "iou", "iou_of_masks"]
+__all__ = ["dice", "dice_of_masks", "iou", "iou_of_masks", "topk_intersection"]
 
 
 def dice(map_a: Tensor, map_b: Tensor, *, fraction: float = 0.1) -> Tensor:
@@ -67,6 +68,31 @@ def iou(map_a: Tensor, map_b: Tensor, *, fraction: float = 0.1) -> Tensor:
     return _where_ranked(iou_of_masks(*masks), masks)
 
 
+def topk_intersection(map_a: Tensor, map_b: Tensor, *, fraction: float = 0.1) -> Tensor:
+    """Share of the largest values of one map that are among the largest of the other, in [0, 1].
+
+    ``|A and B| / max(|A|, |B|)`` of the masks A and B of ``topk_mask``: where no values are equal
+    both hold k elements, and this is the k-th part of what they share (Ghorbani, Abid, Zou, 2019,
+    Interpretation of neural networks is fragile) and Dice. Where one mask is larger because of
+    equal values, all of it has to be met.
+
+    Args:
+        map_a: floating (N, *shape).
+        map_b: floating, the shape of map_a.
+        fraction: share of the elements that count as the largest, above 0 and at most 1.
+
+    Returns:
+        (N,) float64; NaN where a map is constant, as nothing is largest in it.
+
+    Raises:
+        InvalidArgument: an argument is not as above.
+    """
+    masks = _top(map_a, map_b, fraction)
+    a, b = (mask.flatten(1) for mask in masks)
+    larger = torch.maximum(a.sum(1), b.sum(1))
+    return _where_ranked((a & b).sum(1).double() / larger.double(), masks)
+
+
 def dice_of_masks(mask_a: Tensor, mask_b: Tensor) -> Tensor:
     """Dice coefficient of given masks, ``2 |A and B| / (|A| + |B|)``, in [0, 1].
 
@@ -108,7 +134,7 @@ def _top(map_a: Tensor, map_b: Tensor, fraction: float) -> tuple[Tensor, Tensor]
 
 def _where_ranked(values: Tensor, masks: tuple[Tensor, Tensor]) -> Tensor:
     for mask in masks:
-        values = values.masked_fill(~mask.flatten(1).any(1), nan)
+        values = values.masked_fill(~mask.flatten(1).any(1), torch.nan)
     return values
 
 

@@ -1,4 +1,4 @@
-"""How alike two maps of the same image are: rank, correlation, direction, structure.
+"""How alike two maps of the same image are: ranks, correlation, direction, structure.
 
 All take two batches of maps (N, *shape), compare the maps of each image, compute in float64 and
 return one value per image, (N,). NaN says that the value is not defined for that image: one of its
@@ -12,7 +12,7 @@ from pytest_xai.errors import InvalidArgument
 from pytest_xai.measures.arguments import float64_pair, only_finite
 from pytest_xai.measures.masks import spatial
 
-__all__ = ["cosine", "pearson", "ranks", "spearman", "ssim"]
+__all__ = ["cosine", "kendall", "pearson", "ranks", "spearman", "ssim"]
 
 _WINDOW = 7  # side of the SSIM window, scikit-image's default
 _STABILISERS = ((0.01 * 2) ** 2, (0.03 * 2) ** 2)  # C1, C2 of Wang et al. for a data range of 2
@@ -41,6 +41,40 @@ def spearman(map_a: Tensor, map_b: Tensor) -> Tensor:
     """
     a, b = float64_pair(map_a, map_b)
     return only_finite(_correlation(ranks(a), ranks(b)), a, b)
+
+
+def kendall(map_a: Tensor, map_b: Tensor) -> Tensor:
+    """Rank correlation by pairs of values, tau-b, signed, in [-1, 1].
+
+    Of all pairs of places, those that both maps order alike less those that they order against
+    each other, over the root of the numbers of pairs that either map orders at all (Kendall, M. G.,
+    1945, The treatment of ties in ranking problems).
+
+    Args:
+        map_a: floating (N, *shape).
+        map_b: floating, the shape of map_a.
+
+    Returns:
+        (N,) float64; NaN where a map is constant.
+
+    Raises:
+        InvalidArgument: a map is not as above.
+
+    Example:
+        >>> kendall(torch.tensor([[1.0, 2.0, 3.0]]), torch.tensor([[3.0, 2.0, 1.0]])).item()
+        -1.0
+    """
+    a, b = float64_pair(map_a, map_b)
+    if a[:1].numel() == 2:
+        return spearman(a, b)  # the same of one pair, for which SciPy has no p-value
+    from scipy.stats import kendalltau  # not at the top, as in `ranks`
+
+    # The exact distribution behind a p-value that nobody asked for would take longer than tau.
+    found = [
+        float(kendalltau(*rows, method="asymptotic").statistic)
+        for rows in zip(*(ranks(each).cpu().numpy() for each in (a, b)), strict=True)
+    ]
+    return only_finite(a.new_tensor(found).clamp(-1, 1), a, b)
 
 
 def pearson(map_a: Tensor, map_b: Tensor) -> Tensor:

@@ -133,7 +133,7 @@ def scalar():
 
 @pytest.fixture(scope="session")
 def borderline():
-    """A linear model of 400 features whose margin is 1 for every input.
+    """A linear model of 400 features whose margin is 3 for every input.
 
     The fast gradient sign attack changes a margin by 2 * 8/255 * |w|_1 = 2.5, noise of that size
     by about 2 * 8/255 * |w|_2 = 0.13.
@@ -141,10 +141,22 @@ def borderline():
     signs = torch.tensor([1.0, -1.0], dtype=torch.float64).repeat(200)
     weight = 0.1 * signs[torch.randperm(400, generator=torch.Generator().manual_seed(0))]
     inputs = drawn(64, 400, low=0.2, high=0.8)
-    wanted = torch.tensor([0.5, -0.5]).double().repeat(32)
+    wanted = torch.tensor([1.5, -1.5]).double().repeat(32)
     inputs += ((wanted - inputs @ weight) / weight.square().sum())[:, None] * weight
     model = models.linear(torch.stack([weight, -weight]))
     return with_gradient(xai.Subject(model, inputs, bounds=(0, 1), name="borderline"))
+
+
+@pytest.fixture(scope="session")
+def grey():
+    """Images of 10 x 10 and a linear model whose margin is 1 for every one of them."""
+    signs = torch.tensor([1.0, -1.0], dtype=torch.float64).repeat(50)
+    weight = 0.1 * signs[torch.randperm(100, generator=torch.Generator().manual_seed(0))]
+    rows = drawn(64, 100, low=0.2, high=0.8)
+    wanted = torch.tensor([0.5, -0.5]).double().repeat(32)
+    rows += ((wanted - rows @ weight) / weight.square().sum())[:, None] * weight
+    model = nn.Sequential(nn.Flatten(), models.linear(torch.stack([weight, -weight]))).eval()
+    return xai.Subject(model, rows.reshape(64, 1, 10, 10), bounds=(0, 1), name="grey")
 
 
 @pytest.fixture

@@ -1,5 +1,8 @@
 """Where a sum of attributions breaks: the module at fault, and the likely cause."""
 
+import itertools
+import math
+
 import pytest
 import torch
 from torch import nn
@@ -328,7 +331,55 @@ def test_an_explainer_for_images_only_is_followed_as_far_as_there_are_images(cnn
     wrong = scaled_at("fc2")
     failed = judged(images_only, cnn, drawn(2, 1, 8, 8))
     assert "steps from `flatten` (Flatten) to `fc3` (Linear)" in failed.reason
-    assert "No closer, since it said: made for images." in failed.reason
+    assert "No closer: made for images." in failed.reason
+
+
+def doubled_shapley(asked):
+    """Twice the Shapley values, by all subsets: 2^d evaluations and no gradient."""
+
+    @xai.explainer(needs_baseline=True, method="shapley")
+    def explain(model, inputs, targets, baseline):
+        count = inputs.shape[1]
+        asked.append(count)
+        maps = torch.zeros_like(inputs)
+        worth = {}
+        for subset in range(2**count):
+            held = torch.tensor([bool(subset >> player & 1) for player in range(count)])
+            outputs = model(torch.where(held, inputs, baseline))
+            worth[subset] = outputs.gather(1, targets[:, None]).squeeze(1)
+        for subset, player in itertools.product(range(2**count), range(count)):
+            if not subset >> player & 1:
+                weight = 1 / (count * math.comb(count - 1, subset.bit_count()))
+                maps[:, player] += 2 * weight * (worth[subset | 1 << player] - worth[subset])
+        return maps.detach()
+
+    return explain
+
+
+def test_who_tries_subsets_is_asked_about_no_more_values_than_the_input_has():
+    asked = []
+    failed = judged(doubled_shapley(asked), models.chain(3, 24, 2), drawn(2, 3), check=DELTA)
+    assert failed.outcome == "failed"
+    assert (
+        "Where it breaks could not be located: it tries subsets of the values, and an activation "
+        "of 24 has more of them than the 3 of the input."
+    ) in failed.reason
+    assert set(asked) == {3}
+
+
+def test_who_tries_subsets_is_asked_about_as_many():
+    asked = []
+    failed = judged(doubled_shapley(asked), models.chain(4, 4, 2), drawn(2, 4), check=DELTA)
+    assert "It breaks without any of the model's modules" in failed.reason
+    assert max(asked) == 4
+
+
+def test_what_is_behind_a_wide_activation_is_looked_at():
+    """Behind the first layer are 12 values, behind the second 3 again."""
+    asked = []
+    failed = judged(doubled_shapley(asked), models.chain(3, 12, 3, 1), drawn(2, 3), check=DELTA)
+    assert "It breaks without any of the model's modules" in failed.reason
+    assert set(asked) <= {2, 3}
 
 
 def test_what_depends_on_the_batch_is_said_to(cnn):

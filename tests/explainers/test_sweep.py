@@ -74,9 +74,9 @@ def test_surprises_are_told():
     assert list(surprises({spec: [swept(spec, *known[1:])]})) == [
         f"{spec} does not fail {known[0]}, a known defect"
     ]
-    (told,) = surprises({"captum:LRP": [swept("captum:LRP", "finite")]})
+    (told,) = surprises({"captum:Saliency": [swept("captum:Saliency", "finite")]})
     assert told == (
-        "captum:LRP fails finite: 2, must be at most 1 on 1 layer on inputs of 3 (linear) "
+        "captum:Saliency fails finite: 2, must be at most 1 on 1 layer on inputs of 3 (linear) "
         "(networks), which is no known defect"
     )
 

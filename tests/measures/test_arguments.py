@@ -9,11 +9,12 @@ def test_float64_is_computed_where_it_exists(name, expected):
     assert float64_device(torch.device(name)) == torch.device(expected)
 
 
-def test_as_float64_detaches_and_keeps_the_values():
+def test_as_float64_keeps_the_values_and_the_graph():
     tensor = torch.tensor([[0.1, 2.0]], dtype=torch.float32, requires_grad=True)
     converted = as_float64(tensor)
     assert converted.dtype == torch.float64
-    assert not converted.requires_grad
+    assert converted.requires_grad
+    assert not as_float64(tensor.detach()).requires_grad
     assert converted.tolist() == tensor.tolist()
 
 

@@ -9,14 +9,24 @@ from pytest_xai import measures
 from pytest_xai.errors import InvalidArgument
 
 SCALE_FREE = {
+    "centre_of_mass_shift": measures.centre_of_mass_shift,
     "cosine": measures.cosine,
     "dice": measures.dice,
+    "earth_mover": measures.earth_mover,
+    "hog": measures.hog,
     "iou": measures.iou,
+    "kendall": measures.kendall,
     "l1_distance": measures.l1_distance,
     "pearson": measures.pearson,
     "spearman": measures.spearman,
     "ssim": measures.ssim,
+    "topk_intersection": measures.topk_intersection,
 }
+# What is smooth in the values of the maps has a derivative.
+SMOOTH = {
+    name: SCALE_FREE[name]
+    for name in ("centre_of_mass_shift", "cosine", "l1_distance", "pearson", "ssim")
+} | {"relative_difference": measures.relative_difference}
 OF_TWO_MAPS = {
     **SCALE_FREE,
     "relative_difference": measures.relative_difference,
@@ -38,7 +48,8 @@ def two_maps(dtype=torch.float64, shape=SHAPE):
 def test_public_names_are_in_alphabetical_order():
     assert measures.__all__ == sorted(measures.__all__)
     of_masks = {"dice_of_masks", "iou_of_masks", "mass_inside", "pointing_game", "topk_mask"}
-    assert {*OF_TWO_MAPS, *of_masks, "spatial"} == set(measures.__all__)
+    of_one_map = {"centre_of_mass", "spatial"}
+    assert {*OF_TWO_MAPS, *of_masks, *of_one_map} == set(measures.__all__)
 
 
 @every
@@ -92,13 +103,42 @@ def test_memory_layout_makes_no_difference(measure):
     torch.testing.assert_close(strided, measure(a, b), rtol=1e-13, atol=1e-13)
 
 
-@every
-def test_neither_changes_nor_tracks_its_arguments(measure):
-    a, b = (each.requires_grad_() for each in two_maps())
-    before = a.detach().clone(), b.detach().clone()
+@pytest.mark.parametrize("name, measure", OF_TWO_MAPS.items(), ids=list(OF_TWO_MAPS))
+def test_only_smooth_measures_have_a_gradient_and_only_of_maps_that_ask_for_one(name, measure):
+    a, b = two_maps()
     assert not measure(a, b).requires_grad
+    assert measure(a.requires_grad_(), b).requires_grad == (name in SMOOTH)
+    assert measure(b, a).requires_grad == (name in SMOOTH)
+
+
+@every
+def test_does_not_change_its_arguments(measure):
+    a, b = two_maps()
+    before = a.clone(), b.clone()
+    measure(a, b)
     assert torch.equal(a, before[0])
     assert torch.equal(b, before[1])
+
+
+every_smooth = pytest.mark.parametrize("measure", SMOOTH.values(), ids=list(SMOOTH))
+
+
+@every_smooth
+def test_the_gradient_is_that_of_finite_differences(measure):
+    a, b = (each.requires_grad_() for each in two_maps(shape=(2, 2, 4, 3)))
+    assert torch.autograd.gradcheck(measure, (a, b), atol=1e-6)
+
+
+@every_smooth
+def test_an_image_without_a_value_spoils_no_other_images_gradient(measure):
+    a, b = two_maps()
+    (expected,) = torch.autograd.grad(measure(a.requires_grad_(), b).sum(), a)
+    spoilt = a.detach().clone()
+    spoilt[1], spoilt[2, 0, 0, 0] = 0.0, torch.nan
+    values = measure(spoilt.requires_grad_(), b)
+    (found,) = torch.autograd.grad(values[values.isfinite()].sum(), spoilt)
+    torch.testing.assert_close(found[[0, 3]], expected[[0, 3]], rtol=1e-12, atol=1e-12)
+    assert expected[0].any()
 
 
 @every

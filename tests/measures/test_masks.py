@@ -107,7 +107,7 @@ def test_spatial_sums_the_channels_with_their_signs(shape):
     summed = spatial(maps.requires_grad_())
     assert summed.shape == (2, *shape[2:])
     assert summed.dtype == torch.float64
-    assert not summed.requires_grad
+    assert summed.requires_grad
     torch.testing.assert_close(summed, sum(maps.detach().double().unbind(1)))
 
 

@@ -6,14 +6,21 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from pytest_xai.errors import InvalidArgument
-from pytest_xai.measures import dice, dice_of_masks, iou, iou_of_masks, topk_mask
+from pytest_xai.measures import (
+    dice,
+    dice_of_masks,
+    iou,
+    iou_of_masks,
+    topk_intersection,
+    topk_mask,
+)
 
 repeatable = settings(derandomize=True, deadline=None, max_examples=100)
 two_masks = st.integers(1, 8).flatmap(lambda size: arrays(np.bool_, (2, 3, size)))
 two_maps = st.integers(2, 12).flatmap(
     lambda size: arrays(np.float64, (2, 3, size), elements=st.integers(-8, 8).map(float))
 )
-OF_MAPS = [dice, iou]
+OF_MAPS = [dice, iou, topk_intersection]
 OF_MASKS = [dice_of_masks, iou_of_masks]
 
 
@@ -40,7 +47,7 @@ def test_of_maps_is_that_of_their_masks_unless_one_is_constant(maps, fraction):
     rows = zip(a.tolist(), b.tolist(), strict=True)
     constant = torch.tensor([len(set(x)) == 1 or len(set(y)) == 1 for x, y in rows])
     masks = topk_mask(a, fraction), topk_mask(b, fraction)
-    for measure, of_masks in zip(OF_MAPS, OF_MASKS, strict=True):
+    for measure, of_masks in zip((dice, iou), OF_MASKS, strict=True):
         values = measure(a, b, fraction=fraction)
         assert torch.equal(values.isnan(), constant)
         assert torch.equal(values[~constant], of_masks(*masks)[~constant])
@@ -66,6 +73,29 @@ def test_only_the_order_of_the_values_counts(maps):
         values = measure(a, b, fraction=0.3)
         bent = measure(a.exp(), b**3 - 7, fraction=0.3)
         assert torch.equal(bent.nan_to_num(99.0), values.nan_to_num(99.0))
+
+
+@repeatable
+@given(two_maps, st.sampled_from([0.1, 0.25, 0.5]))
+def test_topk_intersection_agrees_with_sets(maps, fraction):
+    a, b = torch.from_numpy(maps[0]), torch.from_numpy(maps[1])
+    values = topk_intersection(a, b, fraction=fraction).tolist()
+    masks = (topk_mask(each, fraction).tolist() for each in (a, b))
+    for mask_a, mask_b, value in zip(*masks, values, strict=True):
+        first, second = marked(mask_a), marked(mask_b)
+        if first and second:
+            assert value == len(first & second) / max(len(first), len(second))
+        else:
+            assert np.isnan(value)
+
+
+@repeatable
+@given(st.permutations(range(10)), st.permutations(range(10)))
+def test_without_ties_topk_intersection_is_the_share_of_k_and_dice(one, other):
+    a, b = (torch.tensor([order]).double() for order in (one, other))
+    shared = {one.index(value) for value in (7, 8, 9)} & {other.index(value) for value in (7, 8, 9)}
+    assert topk_intersection(a, b, fraction=0.3).item() == pytest.approx(len(shared) / 3)
+    assert dice(a, b, fraction=0.3).item() == topk_intersection(a, b, fraction=0.3).item()
 
 
 @pytest.mark.parametrize("measure", OF_MAPS)

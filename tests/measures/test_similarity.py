@@ -1,3 +1,5 @@
+import itertools
+
 import numpy as np
 import pytest
 import scipy.stats
@@ -8,7 +10,7 @@ from hypothesis.extra.numpy import arrays
 from skimage.metrics import structural_similarity
 
 from pytest_xai.errors import InvalidArgument
-from pytest_xai.measures import cosine, pearson, spearman, ssim
+from pytest_xai.measures import cosine, kendall, pearson, spearman, ssim
 
 repeatable = settings(derandomize=True, deadline=None, max_examples=100)
 two_maps = st.integers(2, 12).flatmap(
@@ -111,6 +113,39 @@ def test_no_value_leaves_the_range_by_rounding(measure):
         values = measure(maps, other)
         assert values.min() >= -1
         assert values.max() <= 1
+
+
+# ------------------------------------------------------------------------------------ kendall
+
+
+@repeatable
+@given(two_maps)
+def test_kendall_agrees_with_counting_pairs(maps):
+    values = kendall(torch.from_numpy(maps[0]), torch.from_numpy(maps[1])).tolist()
+    for a, b, value in zip(*maps, values, strict=True):
+        pairs = list(itertools.combinations(range(len(a)), 2))
+        orders = [(np.sign(a[i] - a[j]), np.sign(b[i] - b[j])) for i, j in pairs]
+        ordered = [sum(map(bool, each)) for each in zip(*orders, strict=True)]
+        if 0 in ordered:
+            assert np.isnan(value)
+        else:
+            expected = sum(x * y for x, y in orders) / (ordered[0] * ordered[1]) ** 0.5
+            assert value == pytest.approx(expected, abs=1e-12)
+            assert -1 <= value <= 1
+
+
+@repeatable
+@given(two_maps)
+def test_kendall_sees_only_the_order(maps):
+    a, b = torch.from_numpy(maps[0]), torch.from_numpy(maps[1])
+    assert torch.equal(kendall(a.exp(), b**3 - 7).nan_to_num(9.0), kendall(a, b).nan_to_num(9.0))
+
+
+def test_kendall_of_a_map_with_itself_its_negative_and_a_constant():
+    maps = random_maps(3, 2, 5, 5)
+    assert kendall(maps, maps).tolist() == [1.0] * 3
+    assert kendall(maps, -maps).tolist() == [-1.0] * 3
+    assert kendall(maps, torch.ones_like(maps)).isnan().all()
 
 
 # ------------------------------------------------------------------------------------- cosine

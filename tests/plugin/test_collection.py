@@ -4,7 +4,11 @@ import pytest
 
 from pytest_xai import checks
 
-APPLYING = [check.name for check in checks.all() if check.scope not in {"claimed", "probe"}]
+APPLYING = [
+    check.name
+    for check in checks.all()
+    if check.scope not in {"claimed", "probe"} and "slow" not in check.marks
+]
 CONTRACT = [check.name for check in checks.all() if check.family == "contract"]
 
 PYPROJECT = """

@@ -1,29 +1,24 @@
 """The map stands a one-step attack on the prediction about as well as noise of the same size."""
 
-from pytest_xai.attacks.comparison import dice_under_attack
-from pytest_xai.attacks.prediction import fgsm
+from pytest_xai.attacks import fgsm
+from pytest_xai.attacks.comparison import CLAIM, EPSILON, LIMIT_SOURCE, dice_under_attack
 from pytest_xai.bench import Bench
 from pytest_xai.protocol import NamedExplainer
 from pytest_xai.registry import Cost, check
 from pytest_xai.verdict import Finding
 
-# A change of 8 of 256 grey levels: the usual size at which people see no difference.
-_EPSILON = 8 / 255
-
 
 @check(
     family="adversarial",
     question="Does the map keep its most important pixels under the fast gradient sign attack?",
-    claim="For most images the map after the attack is nearer to what noise of the same size "
-    "leaves of it than to the map of another image.",
+    claim=CLAIM,
     source="galli2021",
     scope="quality",
     direction=">=",
     judged="paired",
-    limit_source="Halfway between the Dice after random noise of the same size and the Dice of "
-    "the maps of two images (the nulls); the former where it is the smaller.",
-    cost=Cost(forward=4, backward=1, explainer_calls=4),
+    limit_source=LIMIT_SOURCE,
+    cost=Cost(forward=6, backward=1, explainer_calls=5),
 )
 def fgsm_dice(bench: Bench, explainer: NamedExplainer) -> Finding:
-    """Value per image: Dice of the top 10 % before and after, for the original target."""
-    return dice_under_attack(bench, explainer, fgsm(bench, epsilon=_EPSILON), counts="any")
+    """Value per image: Dice of the top 10 % before and after, as far as the prediction holds."""
+    return dice_under_attack(bench, explainer, fgsm(bench, epsilon=EPSILON))

@@ -41,10 +41,10 @@ def target_sensitive(bench: Bench, explainer: NamedExplainer) -> Finding:
     response = torch.full((len(bench),), torch.nan, dtype=torch.float64, device=original.device)
     leak = torch.zeros_like(response)
     odd = torch.arange(len(bench), device=original.device) % 2 == 1
+    everyone = torch.ones_like(odd)
     for step in range(1, min(_ALTERNATIVES, bench.classes - 1) + 1):
         # The other half keeps its targets: what changes there follows somebody else's.
-        mine = odd if step % 2 else ~odd
-        for half in (mine, ~mine) if step == 1 else (mine | ~mine,):
+        for half in (odd, ~odd) if step == 1 else (everyone,):
             targets = torch.where(half, (bench.targets + step) % bench.classes, bench.targets)
             change = relative_difference(bench.explain(explainer, bench.inputs, targets), original)
             response[half] = torch.fmax(response[half], change[half])

@@ -14,15 +14,13 @@ import torch
 from torch import Tensor
 
 from pytest_xai.measures import pearson, spatial, ssim
+from pytest_xai.measures.oriented import SMALLEST, oriented_gradients
 from pytest_xai.measures.similarity import ranks
 
 __all__ = ["FIGURE", "SIGNED", "Form"]
 
 FIGURE = "rank correlation"
 SIGNED = "with its sign"
-
-# Side of a HOG cell in Adebayo's code, and how many cells a smaller map shall have along a side.
-_CELL, _CELLS = 16, 4
 
 
 class Form:
@@ -70,13 +68,7 @@ class Form:
 
 
 def _hog(pixels: Tensor) -> dict[str, Tensor]:
-    """Ranks of the histograms of oriented gradients of maps in [0, 1] (Adebayo 2018)."""
-    if pixels.ndim != 3 or min(pixels.shape[1:]) < 2 * _CELLS or find_spec("skimage") is None:
+    """Ranks of the histograms of oriented gradients, where there are any (Adebayo 2018)."""
+    if pixels.ndim != 3 or min(pixels.shape[1:]) < SMALLEST or find_spec("skimage") is None:
         return {}
-    from skimage.feature import hog
-
-    side = min(_CELL, min(pixels.shape[1:]) // _CELLS)
-    low, high = pixels.amin((1, 2), keepdim=True), pixels.amax((1, 2), keepdim=True)
-    unit = ((pixels - low) / (high - low)).nan_to_num().cpu().numpy()
-    rows = [torch.from_numpy(hog(image, pixels_per_cell=(side, side))) for image in unit]
-    return {"HOG": ranks(torch.stack(rows)).to(pixels.device)}
+    return {"HOG": ranks(oriented_gradients(pixels))}

@@ -5,7 +5,9 @@ import math
 import torch
 
 from pytest_xai.bench import Bench
+from pytest_xai.checks.robustness.neighbours import largest
 from pytest_xai.measures import l1_distance
+from pytest_xai.measures.arguments import as_float64
 from pytest_xai.nulls import halfway, partners
 from pytest_xai.perturbations.noise import random_direction
 from pytest_xai.protocol import NamedExplainer
@@ -27,49 +29,62 @@ _LENGTH = 1 / 255
     scope="quality",
     judged="paired",
     limit_source="Halfway between no change and the change to the map of another image within a "
-    "step of the same size (the null).",
-    cost=Cost(explainer_calls=_STEPS + 1),
+    "step of the same size (the null); at least what rounding may do.",
+    cost=Cost(forward=_STEPS + 1, explainer_calls=_STEPS + 1),
 )
 def continuity(bench: Bench, explainer: NamedExplainer) -> Finding:
     """Value per image: the largest change of the map over one step of a short straight path.
 
     Changes are the share of a map's mass that lies elsewhere, from 0 to 1, as that to the
     map of another image, the null; Montavon's own figure, the largest |R(x) - R(x')|_1 /
-    |x - x'|_2, and the same for the null, are among the facts.
+    |x - x'|_2, and the same for the null, are among the facts. A step counts where the prediction
+    at both of its ends is that of the image.
     """
-    low, high = bench.bounds
-    length = _LENGTH * (high - low) * math.sqrt(bench.subject.inputs[0].numel())
-    path = random_direction(
-        bench.inputs, norm=length, bounds=(low, high), generator=bench.generator("continuity")
-    )
+    path, step_length = _path(bench)
     maps = bench.maps(explainer)
     others = maps[partners(bench.targets)]
     null = l1_distance(maps, others)
-    largest = torch.zeros(len(bench), dtype=torch.float64, device=maps.device)
-    ratio = torch.zeros_like(largest)
+    changes, ratios, held = [], [], [torch.ones_like(bench.targets, dtype=torch.bool)]
     last = maps
     for step in range(1, _STEPS + 1):
-        here = bench.explain(explainer, bench.inputs + step / _STEPS * path)
-        change = l1_distance(here, last)
-        # The larger of the two, and not-a-number where either is.
-        largest = torch.maximum(largest, change)
-        ratio = torch.maximum(ratio, _mass(here - last) * _STEPS / length)
+        there = bench.inputs + step / _STEPS * path
+        here = bench.explain(explainer, there)
+        changes.append(l1_distance(here, last))
+        ratios.append(_mass(here - last) / step_length)
+        held.append(bench.predictions(there) == bench.predictions())
         last = here
+    kept = torch.stack(held, 1).to(null.device)
+    counts = kept[:, 1:] & kept[:, :-1]
+    change = largest(torch.stack(changes, 1), counts)
     return Finding(
-        values=largest,
-        limits=halfway(0.0, null),
+        values=change,
+        limits=halfway(0.0, null).clamp(min=bench.rounding),
         facts={
-            "largest change": largest,
+            "largest change": change,
             "change to another image's map": null,
-            "largest |dR|_1/|dx|_2": ratio,
-            "same to another image's map": _mass(maps - others) * _STEPS / length,
+            "largest |dR|_1/|dx|_2": largest(torch.stack(ratios, 1), counts),
+            "same to another image's map": _mass(maps - others) / step_length,
+            "steps that kept the prediction": counts.sum(1).double(),
         },
         tensors={"input": bench.inputs, "map": maps, "map at the end of the path": last},
-        left_out={"zero maps": int((largest + null).isnan().sum())},
+        left_out={
+            "no step kept the prediction": int((~counts.any(1)).sum()),
+            "zero maps": int(((change + null).isnan() & counts.any(1)).sum()),
+        },
         cause="The map jumps: a hard threshold or rounding inside, noise that is drawn anew, or a "
         "gradient of a network whose units switch within rounding of the input.",
     )
 
 
+def _path(bench: Bench) -> tuple[torch.Tensor, float]:
+    """The whole path of each image, (n, *shape), and the length of one of its steps."""
+    low, high = bench.bounds
+    length = _LENGTH * (high - low) * math.sqrt(bench.subject.inputs[0].numel())
+    path = random_direction(
+        bench.inputs, norm=length, bounds=(low, high), generator=bench.generator("continuity")
+    )
+    return path, length / _STEPS
+
+
 def _mass(maps: torch.Tensor) -> torch.Tensor:
-    return maps.double().abs().flatten(1).sum(1)
+    return as_float64(maps).abs().flatten(1).sum(1)

@@ -1,4 +1,4 @@
-"""What the two adversarial checks are tested with alike."""
+"""What the checks under attack are tested with alike."""
 
 import pytest
 import torch

@@ -1,5 +1,7 @@
 """Maps before and after the smallest change of the prediction."""
 
+import itertools
+
 import pytest
 import torch
 
@@ -7,8 +9,8 @@ import pytest_xai as xai
 from fixtures import models
 from fixtures.right import input_x_gradient, integrated_gradients, occlusion, smooth_gradient
 from pytest_xai import explainers
-from pytest_xai.attacks import prediction
-from pytest_xai.attacks.prediction import deepfool
+from pytest_xai.attacks import comparison, deepfool, verified
+from pytest_xai.protocol import named
 from pytest_xai.subjects import load_digits
 
 CHECK = "deepfool_dice"
@@ -59,38 +61,6 @@ def linear():
     return xai.Subject(models.linear(weight, bias), inputs, bounds=(-50, 50)), weight, bias
 
 
-def test_the_distance_of_a_linear_model_is_that_of_its_nearest_boundary(linear):
-    """1.02 times the margin over |w_c - w_k|, and foolbox's own 1e-4 beyond it."""
-    subject, weight, bias = linear
-    found, bench = attacked(subject)
-    logits = bench.inputs @ weight.T + bias
-    own = bench.targets[:, None]
-    margins = logits.gather(1, own) - logits
-    lengths = (weight[bench.targets][:, None] - weight[None]).norm(dim=2)
-    distances = (margins / lengths).scatter(1, own, torch.inf)
-    expected = 1.02 * (distances.amin(1) + 1e-4)
-    assert torch.allclose(found.size, expected, rtol=1e-5, atol=1e-7)
-    assert torch.equal(found.predicted, distances.argmin(1))
-    assert found.flipped.all()
-    assert found.within.all()
-    assert found.correct.all()
-    # The direction is the normal of that boundary.
-    step = found.inputs - bench.inputs
-    normal = weight[found.predicted] - weight[bench.targets]
-    assert torch.allclose(torch.cosine_similarity(step, normal), torch.tensor(1.0).double())
-
-
-def test_the_distance_of_a_single_logit():
-    weight = torch.tensor([[3.0, -4.0]]).double()
-    inputs = torch.tensor([[2.0, 0.0], [0.0, 1.0], [1.0, 2.0]]).double()
-    subject = xai.Subject(models.linear(weight), inputs, bounds=(-50, 50))
-    found, bench = attacked(subject)
-    expected = 1.02 * ((bench.inputs @ weight[0]).abs() / 5 + 1e-4)
-    assert torch.allclose(found.size, expected, rtol=1e-5, atol=1e-7)
-    assert torch.equal(found.predicted, (bench.inputs @ weight[0] < 0).long())
-    assert found.flipped.all()
-
-
 def test_the_attack_leaves_the_model_as_it_was(photograph, changed):
     model = models.normed().float()
     subject = xai.Subject(model, torch.rand(12, 2, 6, 5), bounds=(0, 1))
@@ -102,20 +72,34 @@ def test_the_attack_leaves_the_model_as_it_was(photograph, changed):
 # -------------------------------------------------------------------------------- what of it counts
 
 
-def test_every_counted_input_is_predicted_again(recorder, finding, digits):
+def test_every_counted_input_keeps_its_prediction_and_the_next_does_not(recorder, finding, digits):
     asked = recorder(input_x_gradient)
     found, bench = finding(CHECK, asked, digits)
     counted = found.values.isfinite()
+    attack, point = asked.inputs[1], asked.inputs[4]
     with torch.no_grad():
-        before = digits.model(bench.inputs).argmax(1)
-        after = digits.model(asked.inputs[1]).argmax(1)
+        before, after, held = (
+            digits.model(each).argmax(1) for each in (bench.inputs, attack, point)
+        )
+        # A thousandth of the way further, it is another one.
+        beyond = digits.model(point + (attack - bench.inputs) / 1000).argmax(1)
     assert torch.equal(counted, (before == bench.targets) & (after != before))
-    assert torch.equal(asked.targets[2], after)
+    assert torch.equal(held[counted], before[counted])
+    assert (beyond != before)[counted].all()
+    # On the straight way to where the attack ended.
+    ways = [(each - bench.inputs).flatten(1) for each in (point, attack)]
+    assert (torch.cosine_similarity(*ways)[counted] > 0.9999).all()
+    assert torch.equal(asked.targets[3], after)
+    assert all(torch.equal(asked.targets[call], bench.targets) for call in (0, 1, 2, 4))
     assert counted.sum() > 28
 
 
+def unmoved(chunk, name, attack):
+    return chunk.inputs.clone()
+
+
 def test_an_attack_that_changes_nothing_counts_for_nothing(verdict, finding, digits, monkeypatch):
-    monkeypatch.setattr(prediction, "_run", lambda chunk, make, epsilon: chunk.inputs.clone())
+    monkeypatch.setattr(verified, "carried_out", unmoved)
     found, _ = finding(CHECK, input_x_gradient, digits)
     assert found.values.isnan().all()
     assert found.left_out["attack did not change the prediction"] == 31
@@ -126,14 +110,14 @@ def test_an_attack_that_changes_nothing_counts_for_nothing(verdict, finding, dig
 
 
 def test_an_attack_that_leaves_the_bounds_does_not_count(finding, digits, monkeypatch):
-    real = prediction._run
+    real = verified.carried_out
 
-    def spoilt(chunk, make, epsilon):
-        found = real(chunk, make, epsilon)
+    def spoilt(chunk, name, attack):
+        found = real(chunk, name, attack)
         found[5] = found[5] + 2
         return found
 
-    monkeypatch.setattr(prediction, "_run", spoilt)
+    monkeypatch.setattr(verified, "carried_out", spoilt)
     found, _ = finding(CHECK, input_x_gradient, digits)
     assert found.left_out["attack beyond its budget or the bounds"] == 1
     assert found.values[5].isnan()
@@ -153,7 +137,7 @@ def test_misclassified_images_are_left_out_and_counted(verdict):
 def test_noise_has_the_attacks_size_in_every_norm(recorder, finding, linear):
     asked = recorder(input_x_gradient)
     _, bench = finding(CHECK, asked, linear[0])
-    attack, noise = (asked.inputs[call] - bench.inputs for call in (1, 3))
+    attack, noise = (asked.inputs[call] - bench.inputs for call in (4, 2))
     sizes = [step.abs().sort(1).values for step in (noise, attack)]
     assert torch.allclose(*sizes, rtol=0, atol=1e-12)
     assert not torch.isclose(noise, attack).all(1).any()
@@ -162,17 +146,85 @@ def test_noise_has_the_attacks_size_in_every_norm(recorder, finding, linear):
 def test_what_it_comes_to(recorder, finding, dice_by_hand, following, digits):
     asked = recorder(input_x_gradient)
     found, bench = finding(CHECK, asked, digits)
-    before, after, new, noisy = asked.maps
+    before, end, noisy, new, after = asked.maps
     counted = found.values.isfinite()
     null = dice_by_hand(before, before[following(bench.targets)]).double()
     under_noise = dice_by_hand(before, noisy).double()
     assert torch.allclose(found.values[counted], dice_by_hand(before, after).double()[counted])
     limits = torch.minimum(under_noise, (under_noise + null) / 2)
     assert torch.allclose(found.limits[counted], limits[counted])
-    for name, maps in {"original target": after, "new prediction": new}.items():
+    for name, maps in {"": end, " for the new class": new}.items():
         expected = dice_by_hand(before, maps).double()[counted]
-        assert torch.allclose(found.facts[f"Dice for the {name}"][counted], expected)
-    assert torch.equal(found.facts["size of the perturbation"].isfinite(), counted)
+        assert torch.allclose(found.facts[f"Dice where it changed{name}"][counted], expected)
+    distance = (asked.inputs[4] - bench.inputs).flatten(1).norm(dim=1).double()
+    assert torch.allclose(found.facts["size of the perturbation"][counted], distance[counted])
+    assert torch.equal(found.tensors["adversarial input"], asked.inputs[4])
+
+
+@pytest.mark.parametrize(
+    "signs, outcome",
+    [
+        ((1, -1, 1, -1, 1), "passed"),  # turned where the prediction changed, for both classes
+        ((1, 1, 1, 1, -1), "failed"),  # turned before it
+        ((1, 1, -1, 1, -1), "undecided"),  # by noise of that size as well
+    ],
+)
+def test_only_what_comes_before_the_change_decides(signs, outcome, verdict, borderline):
+    calls = itertools.count()
+
+    def explain(model, inputs, targets):
+        return signs[next(calls) % 5] * input_x_gradient(model, inputs, targets)
+
+    judged = verdict(CHECK, explain, borderline)
+    assert (judged.outcome, judged.limit) == (outcome, 0.5)
+
+
+# ------------------------------------------------------------------------ the protocol of the paper
+
+
+def galli(explainer, subject):
+    bench = xai.Bench(subject).view(0, 32)
+    try:
+        found = deepfool(bench)
+        return comparison.dice_under_attack(bench, named(explainer), found, protocol="galli"), bench
+    finally:
+        bench.close()
+
+
+def test_by_the_protocol_of_the_paper_the_map_after_is_that_of_the_new_class(
+    recorder, dice_by_hand, digits
+):
+    asked = recorder(input_x_gradient)
+    found, bench = galli(asked, digits)
+    before, end, _, new = asked.maps
+    counted = found.values.isfinite()
+    with torch.no_grad():
+        first, after = (digits.model(each).argmax(1) for each in (bench.inputs, asked.inputs[1]))
+    assert torch.equal(counted, (first == bench.targets) & (after != first))
+    assert torch.equal(asked.targets[3], after)
+    assert torch.allclose(found.values[counted], dice_by_hand(before, new).double()[counted])
+    assert torch.allclose(
+        found.facts["Dice where it changed"][counted], dice_by_hand(before, end).double()[counted]
+    )
+    sizes = [(asked.inputs[c] - bench.inputs).flatten(1).abs().sort(1).values for c in (1, 2)]
+    assert torch.allclose(*sizes, atol=1e-6)
+
+
+def test_a_map_of_the_prediction_loses_the_target_at_the_boundary(verdict, digits):
+    """It holds while the prediction does, and is the new class's map where the target is asked."""
+
+    def of_prediction(model, inputs, targets):
+        with torch.no_grad():
+            predicted = model(inputs).argmax(1)
+        return input_x_gradient(model, inputs, predicted)
+
+    assert verdict(CHECK, of_prediction, digits).outcome == "passed"
+    lost, _ = galli(of_prediction, digits)
+    right, _ = galli(input_x_gradient, digits)
+    own, new = "Dice where it changed", "Dice where it changed for the new class"
+    assert lost.facts[own].nanmean() == lost.facts[new].nanmean() < 0.3
+    assert right.facts[own].nanmean() > 0.6
+    assert right.facts[new].nanmean() < 0.3
 
 
 def test_inputs_of_one_value_have_no_range(verdict):

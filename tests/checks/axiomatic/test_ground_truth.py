@@ -4,6 +4,7 @@ import pytest
 import torch
 
 import pytest_xai as xai
+from fixtures import models
 from fixtures.right import gradient, input_x_gradient, integrated_gradients, occlusion
 from fixtures.wrong.truths import TRUTHS
 from pytest_xai import explainers
@@ -77,6 +78,12 @@ def test_a_quadrature_within_its_bound_passes(method, made, verdict):
     assert passed.outcome == "passed"
     assert "The tolerance holds the error of an integral by 20 gradients." in passed.reason
     assert 0.01 < passed.figure < passed.limit
+
+
+def test_four_gradients_are_an_integral(made, verdict):
+    passed = verdict(CHECK, integrated_gradients("left", 4), made["product"])
+    assert passed.outcome == "passed"
+    assert "The tolerance holds the error of an integral by 4 gradients." in passed.reason
 
 
 def test_the_bound_is_that_of_the_feature_that_varies_most(made, finding):
@@ -190,6 +197,24 @@ def test_the_worst_image_is_the_counterexample(made, verdict):
     assert torch.equal(failed.tensors["truth"], truth)
     assert torch.allclose(failed.tensors["map"] - truth, torch.tensor([0, 0.5, 0]).double())
     assert failed.counterexample["facts"]["largest of the truth"] == float(truth.abs().max())
+
+
+def test_a_factor_that_is_left_out_is_named_though_some_features_are_at_the_baseline(verdict):
+    weight = torch.tensor([[2.0, -1.0, 3.0]]).double()
+    inputs = torch.tensor([[1.5, 0.0, -2.0], [0.0, 0.5, 3.0]]).double()
+    truths = {"input_x_gradient": weight * inputs}
+    subject = xai.Subject(models.linear(weight), inputs, truths=truths)
+    wrong = named("input_x_gradient", lambda model, x, _: weight * (x != 0))
+    failed = verdict(CHECK, wrong, subject)
+    assert failed.reason.startswith("The map is the right one without the factor x - x'.")
+
+
+def test_three_methods_that_have_the_wrong_map_are_named(verdict):
+    right, other = torch.tensor([[1.0, 2.0]]).double(), torch.tensor([[1.0, -5.0]]).double()
+    truths = {"gradient": right, **dict.fromkeys("abcd", other)}
+    subject = xai.Subject(models.linear(right), torch.ones(1, 2).double(), truths=truths)
+    failed = verdict(CHECK, named("gradient", lambda *_: other.clone()), subject)
+    assert failed.reason.startswith("The map is the closed form of a, b, c.")
 
 
 def test_maps_of_zeros_are_nobodys_negative(made, verdict):

@@ -148,18 +148,33 @@ def test_a_convolution_that_is_used_twice_is_not_folded(verdict):
 class Fickle(nn.Module):
     """Computes something else when its ReLU is exchanged."""
 
-    def __init__(self):
+    def __init__(self, factor):
         super().__init__()
-        self.relu = nn.ReLU()
+        self.relu, self.factor = nn.ReLU(), factor
 
     def forward(self, inputs):
-        return self.relu(inputs) * (1 if isinstance(self.relu, nn.ReLU) else 2)
+        return self.relu(inputs) * (1 if isinstance(self.relu, nn.ReLU) else self.factor)
 
 
-def test_a_network_that_is_not_the_same_function_is_no_evidence(verdict):
-    nothing = verdict(CHECK, gradient, xai.Subject(Fickle(), torch.rand(4, 3)))
+@pytest.mark.parametrize("factor", [2.0, 0.5])
+def test_a_network_that_is_not_the_same_function_is_no_evidence(factor, verdict):
+    nothing = verdict(CHECK, gradient, xai.Subject(Fickle(factor), torch.rand(4, 3)))
     assert nothing.outcome == "not_applicable"
     assert nothing.reason == "the rewritten network does not compute the same function"
+
+
+def test_a_model_is_looked_at_with_an_image(verdict):
+    """One that refuses an empty batch."""
+
+    class Counting(nn.Sequential):
+        def forward(self, inputs):
+            if len(inputs) == 0:
+                raise ValueError("nothing given")
+            return super().forward(inputs)
+
+    model = Counting(*models.chain(3, 4, 2)).eval()
+    passed = verdict(CHECK, gradient, xai.Subject(model, torch.rand(4, 3).double()))
+    assert passed.outcome == "passed"
 
 
 def test_a_relu_at_its_kink_has_one_derivative_in_both(verdict):

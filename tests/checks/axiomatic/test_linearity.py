@@ -107,6 +107,19 @@ def test_a_model_without_parameters(dtype, verdict):
     assert "could not be decided" not in failed.reason
 
 
+@pytest.mark.parametrize("jump, outcome", [(0.01, "passed"), (1e-6, "failed")])
+def test_a_map_that_rounding_of_the_input_moves_may_differ_by_that(jump, outcome, verdict, linear):
+    """By a thousandth on the mixed network, and by the jump where a bit of the input differs."""
+    subject, _ = linear
+
+    def explain(model, inputs, targets):
+        own = torch.isin(inputs[:, :1], subject.inputs[:, :1])
+        factor = torch.where(own, 1.0, 1 + jump) if model is subject.model else 1.001
+        return factor * gradient(model, inputs, targets)
+
+    assert verdict(CHECK, explain, subject).outcome == outcome
+
+
 def test_a_zero_map_adds_nothing_and_does_not_count(verdict, linear):
     subject, _ = linear
     zero = verdict(CHECK, lambda model, inputs, targets: 0 * inputs, subject)

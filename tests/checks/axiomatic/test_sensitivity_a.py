@@ -111,6 +111,88 @@ def test_zero_is_what_rounding_could_be(share, outcome, verdict, table):
     assert verdict(CHECK, xai.explainer(needs_baseline=True)(explain), table).outcome == outcome
 
 
+def only(model, inputs, targets, baseline):
+    """All to the features that differ from the baseline, without asking the model."""
+    return (inputs != baseline).double()
+
+
+ONLY = xai.explainer(needs_baseline=True)(only)
+
+
+class Written(nn.Module):
+    """Values of f at five places of the way from 0 to 1, and straight lines between."""
+
+    def __init__(self, *values):
+        super().__init__()
+        self.register_buffer("values", torch.tensor(values).double())
+
+    def forward(self, inputs):
+        place = (4 * inputs).clamp(0, 3.999999).floor()
+        low, high = self.values[place.long()], self.values[place.long() + 1]
+        return low + (high - low) * (4 * inputs - place)
+
+
+@pytest.mark.parametrize(
+    "values, told",
+    [
+        ((0.0, 0.75, 1.0, 1.0, 1.0), True),  # three quarters exactly
+        ((0.0, 0.76, 1.0, 1.0, 1.0), False),
+        ((0.0, 0.1, 0.1, 0.1, 1.0), False),
+        ((0.0, 0.1, 1.0, 1.0, 1.0), False),
+        ((0.0, 0.1, 0.1, 1.0, 1.0), False),
+        ((0.0, 2.0, 1.0, 1.0, 1.0), True),  # up and down again is variation
+        ((0.0, -0.7, -1.0, -1.0, -1.0), True),
+    ],
+)
+def test_a_quarter_of_the_way_has_at_most_three_quarters_of_the_change(values, told, finding):
+    subject = xai.Subject(Written(*values), torch.ones(2, 1).double())
+    found, _ = finding(CHECK, ONLY, subject)
+    assert found.values.isnan().tolist() == [not told] * 2
+    assert found.left_out["the output jumps on the way from the baseline"] == (0 if told else 2)
+    assert found.left_out["no single feature changes the output"] == 0
+
+
+@pytest.mark.parametrize("offset", [1.0, -1.0])
+@pytest.mark.parametrize("share, told", [(0.9, False), (1.1, True)])
+def test_a_change_counts_beyond_the_rounding_of_both_outputs(share, told, offset, finding):
+    """f = c + d x of inputs of 1: rounding is that of 2 c."""
+    unit = 8 * torch.finfo(torch.float64).eps
+
+    class Line(nn.Linear):
+        def forward(self, inputs):
+            return offset + share * 2 * unit * super().forward(inputs)
+
+    model = Line(1, 1, bias=False).double()
+    nn.init.ones_(model.weight)
+    found, _ = finding(CHECK, ONLY, xai.Subject(model, torch.ones(2, 1).double()))
+    assert found.values.isnan().tolist() == [not told] * 2
+    assert found.left_out == {
+        "no single feature changes the output": 0 if told else 2,
+        "the output jumps on the way from the baseline": 0,
+    }
+
+
+def test_six_features_are_tried_the_steepest_and_as_many_that_are_drawn(finding, table):
+    _, bench = finding(CHECK, ONLY, table)
+    # Six features, three places between, the output and the slope; the baseline once for all.
+    assert bench.counter.spent.forward == 32 * (6 + 3 + 1 + 1) + 1
+    assert bench.counter.spent.backward == 32
+
+
+def test_features_like_the_baseline_are_not_drawn(finding):
+    """One of 40 differs; where there are no gradients it is found all the same."""
+
+    class Sum(nn.Module):
+        def forward(self, inputs):
+            return inputs.sum(1, keepdim=True).detach()
+
+    inputs = torch.zeros(8, 40).double()
+    inputs[:, 7] = 1
+    found, _ = finding(CHECK, ONLY, xai.Subject(Sum(), inputs))
+    assert (found.facts["change of the output"] == 1).all()
+    assert (found.values == 1).all()
+
+
 def test_a_zero_map_fails(verdict, table):
     failed = verdict(CHECK, lambda model, inputs, targets: 0 * inputs, table)
     assert (failed.outcome, failed.figure) == ("failed", 0)

@@ -87,6 +87,50 @@ def test_the_ends_speak_for_and_against_the_target(subject, recorder, finding, r
     assert against.abs().min() > 99 * max(model(inputs).abs().max(), asked.maps[0].abs().max())
 
 
+@pytest.mark.parametrize("bounds, span", [((0.0, 1.0), 1.0), ((-1.0, 3.0), 1.0), ((0.0, 0.5), 0.5)])
+@pytest.mark.parametrize("scale", [1.0, 0.0])
+def test_the_evidence_is_four_hundred_times_the_largest_number(bounds, span, scale, finding):
+    """Of outputs, those at the baseline, and attributions; 1 where all are zero."""
+    weight = scale * torch.tensor([[0.25, -8.0, 0.5], [0.5, 0.25, 1.0]]).double()
+    inputs = torch.full((4, 3), 0.25).double()
+    subject = xai.Subject(models.linear(weight), inputs, torch.zeros(4).long(), bounds=bounds)
+    networks = []
+
+    def explain(model, inputs, targets):
+        networks.append(model)
+        return scale * 3 * torch.ones_like(inputs)
+
+    finding(CHECK, declared("evidence", explain), subject)
+    # The largest is an output or an attribution of 3.
+    size, (low, high) = 1.0, bounds
+    if scale:
+        raised = inputs[:1].clone()
+        raised[:, 0] = raised[:, 2] = high - low
+        size = max(3.0, models.linear(weight)(raised).abs().max().item())
+    one = torch.tensor([[1.0, 0, 0]]).double()
+    added = networks[1](one) - models.linear(weight)(one)
+    assert torch.allclose(added, 400 * size / span * torch.tensor([[1.0, -1.0]]).double())
+    last = torch.tensor([[0, 0, 1.0]]).double()
+    against = networks[1](last) - models.linear(weight)(last)
+    assert torch.allclose(against, -100 * size / span * torch.tensor([[1.0, -1.0]]).double())
+
+
+def test_what_is_zero_everywhere_fails_by_zero_and_not_by_nothing(finding, table):
+    found, _ = finding(CHECK, declared("evidence", lambda model, x, t: 0 * x), table)
+    assert (found.values == 0).all()
+
+
+def test_ends_exceed_a_baseline_that_is_not_zero(recorder, finding):
+    asked = recorder(integrated_gradients(steps=2), needs_baseline=True, sign="evidence")
+    baseline = torch.tensor([[-2.0, 0.0, 5.0]]).double()
+    subject = xai.Subject(
+        models.chain(3, 2), torch.rand(4, 3).double(), baseline=baseline, bounds=(-4, 8)
+    )
+    finding(CHECK, asked, subject)
+    assert asked.inputs[0][:, 0].tolist() == [12.0] * 4
+    assert asked.inputs[0][:, 2].tolist() == [17.0] * 4
+
+
 def test_the_figure_is_the_smaller_of_the_two(finding, table):
     def explain(model, inputs, targets):
         maps = torch.zeros_like(inputs)
@@ -139,6 +183,20 @@ def test_a_feature_alone_speaks_for_the_target(verdict):
         assert (passed.outcome, passed.figure) == ("passed", 1)
         failed = verdict(CHECK, WRONG["turns the sign of evidence round"].explainer, subject)
         assert failed.outcome == "failed"
+
+
+def test_images_of_one_column_have_two_ends(verdict):
+    head = torch.nn.Sequential(torch.nn.Flatten(), models.chain(3, 4, 2)).eval()
+    inputs = torch.rand(8, 1, 3, 1, generator=torch.Generator().manual_seed(0)).double()
+
+    def first_alone(*given):
+        maps = input_x_gradient(*given)
+        maps[:, :, 1:] = 0
+        return maps
+
+    subject = xai.Subject(head, inputs)
+    assert verdict(CHECK, EVIDENCE["product"], subject).outcome == "passed"
+    assert verdict(CHECK, declared("evidence", first_alone), subject).outcome == "failed"
 
 
 def test_who_declares_nothing_is_not_judged(verdict, digits):

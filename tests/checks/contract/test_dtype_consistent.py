@@ -90,19 +90,35 @@ def test_a_map_that_rounding_turns_over_passes(verdict):
     assert judged.limit > 10 * 2
 
 
-def test_small_values_do_not_count(verdict):
-    """Those below a hundredth of the largest, which cancellation makes."""
+def test_the_rounding_of_each_image_is_that_of_its_own_map(finding):
+    """Of three images the map of one does not follow its input at all."""
 
     def explain(_, inputs, targets):
-        maps = torch.full_like(inputs, 1e-3)
+        turned = inputs[:, :1] > inputs[:, :1].float().to(inputs)
+        maps = torch.where(turned, 1.0, -1.0).to(inputs).repeat(1, 9)
+        maps[1] = 1 if inputs.dtype == torch.float32 else -1
+        return maps
+
+    generator = torch.Generator().manual_seed(0)
+    inputs = torch.rand(3, 9, generator=generator).double() * (1 + 1e-9)
+    found, _ = finding(CHECK, explain, xai.Subject(models.chain(9, 2), inputs))
+    by_rounding = found.facts["by float32 rounding of the input"]
+    assert by_rounding.tolist() == [2, 0, 2]
+
+
+@pytest.mark.parametrize("size, figure", [(1e-3, 0), (0.01, 0), (0.011, 0.5)])
+def test_small_values_do_not_count(size, figure, verdict):
+    """Those up to a hundredth of the largest, which cancellation makes."""
+
+    def explain(_, inputs, targets):
+        maps = torch.full_like(inputs.double(), size)
         maps[:, 0] = 1
         if inputs.dtype == torch.float32:
             maps[:, 1:] *= 2
         return maps
 
     subject = xai.Subject(models.chain(9, 2), torch.rand(4, 9).double())
-    passed = verdict(CHECK, explain, subject)
-    assert (passed.outcome, passed.figure) == ("passed", 0)
+    assert verdict(CHECK, explain, subject).figure == figure
 
 
 def test_empty_maps_cannot_tell_but_an_empty_and_a_full_one_can(verdict, table):
@@ -149,6 +165,69 @@ def test_what_the_model_loses_is_not_the_explainers_doing(dtype, verdict):
     judged = verdict(CHECK, gradient, subject)
     assert judged.outcome == "not_applicable"
     assert judged.reason == "the model itself is less precise than float32"
+
+
+class Scaled(nn.Module):
+    """A model whose outputs are larger in float32, or smaller."""
+
+    def __init__(self, share):
+        super().__init__()
+        self.share = share
+
+    def forward(self, inputs):
+        return inputs * (1 + self.share if inputs.dtype == torch.float32 else 1)
+
+
+@pytest.mark.parametrize(
+    "times, outcome",
+    [(1, "passed"), (-1, "passed"), (1.5, "not_applicable"), (-1.5, "not_applicable")],
+)
+def test_a_model_loses_at_most_as_much_as_a_map_may(times, outcome, verdict):
+    """Its outputs are 1, so that what they lose is exact."""
+    subject = xai.Subject(Scaled(times * LIMIT), torch.ones(4, 3).double())
+    assert verdict(CHECK, lambda _, inputs, __: inputs, subject).outcome == outcome
+
+
+DYADIC = models.linear(torch.tensor([[-4.0, 2.0, -8.0]]).double())
+UNIT = 8 * torch.finfo(torch.float32).eps * 3**0.5  # one layer, fan-in 3
+
+
+@pytest.mark.parametrize(
+    "share, outcome",
+    [(0.9, "undecided"), (-0.9, "undecided"), (1.1, "failed"), (-1.1, "failed"), (-1e9, "failed")],
+)
+def test_a_zero_map_may_be_the_rounding_of_the_outputs_in_float32(share, outcome, verdict):
+    """The outputs are -10."""
+
+    def explain(_, inputs, targets):
+        size = share * UNIT * 10 if inputs.dtype == torch.float32 else 0.0
+        return torch.full_like(inputs, size)
+
+    subject = xai.Subject(DYADIC, torch.ones(3, 3).double())
+    assert verdict(CHECK, explain, subject).outcome == outcome
+
+
+def test_a_map_below_zero_is_no_zero_map(verdict):
+    def explain(_, inputs, targets):
+        maps = torch.zeros_like(inputs)
+        maps[:, 1:] = 1e-9 if inputs.dtype == torch.float32 else -1
+        return maps
+
+    failed = verdict(CHECK, explain, xai.Subject(DYADIC, torch.ones(3, 3).double()))
+    assert failed.outcome == "failed"
+
+
+def test_the_limit_grows_by_the_rounding_of_the_outputs_over_a_value_of_the_map(finding):
+    """Of dyadic numbers, whose gradient loses nothing in float32."""
+
+    def explain(_, inputs, targets):
+        maps = torch.tensor([-2.0, -2.0, -0.001]).to(inputs).expand_as(inputs)
+        return 1.5 * maps if inputs.dtype == torch.float32 else maps
+
+    inputs = torch.tensor([[1.0, 1.0, 1.0], [2.0, 2.0, 2.0], [0.5, 0.5, 0.5]]).double()
+    found, bench = finding(CHECK, explain, xai.Subject(DYADIC, inputs))
+    outputs = 10 * bench.inputs[:, 0]
+    assert found.limits == pytest.approx(LIMIT + UNIT * outputs / 2, rel=1e-9)
 
 
 def test_a_model_of_one_dtype_is_not_applicable(verdict):

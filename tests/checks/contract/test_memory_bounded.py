@@ -80,6 +80,38 @@ def test_no_input_comes_twice(verdict, table):
     assert len(torch.cat(keys).unique(dim=0)) == MANY
 
 
+def test_inputs_stay_in_their_range_and_near_to_what_they_were(verdict):
+    given = []
+
+    def explain(model, inputs, targets):
+        given.append(inputs.clone())
+        return keep(model, inputs, targets)
+
+    keep, inputs = keeping(None), torch.ones(4, 5).double()
+    verdict(CHECK, explain, xai.Subject(models.chain(5, 3), inputs))
+    assert (torch.cat(given) <= 1).all()
+    assert (torch.cat(given) >= 0.98).all()
+
+
+@pytest.mark.parametrize("bound, calls", [(3, CALLS), (4, MANY)])
+def test_a_cache_that_is_full_by_the_fourth_call_costs_no_more(bound, calls, finding, table):
+    """The first call is out of the collector's sight: a cache is one entry behind."""
+    asked, keep = [], keeping(bound)
+
+    def explain(model, inputs, targets):
+        asked.append(1)
+        return keep(model, inputs, targets)
+
+    found, _ = finding(CHECK, explain, table)
+    assert (len(asked), found.values.max()) == (calls, 0)
+
+
+def test_no_gpu_is_asked_about_what_is_on_the_cpu(finding, table, monkeypatch):
+    monkeypatch.setattr("torch.cuda.memory_allocated", lambda *_: 1 << 30)
+    found, _ = finding(CHECK, keeping(None), table)
+    assert (found.values == 20).all()
+
+
 @pytest.mark.parametrize(
     "keep, values",
     [
@@ -171,6 +203,25 @@ def test_what_the_model_keeps_is_not_the_explainers_doing(verdict):
     judged = verdict(CHECK, gradient, xai.Subject(Logging().eval(), torch.rand(4, 5).double()))
     assert judged.outcome == "not_applicable"
     assert judged.reason == "the model itself keeps more with every call"
+
+
+def test_a_model_that_ignores_its_inputs_is_asked_all_the_same(verdict):
+    class Ignoring(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.outputs = nn.Parameter(torch.ones(3))
+
+        def forward(self, inputs):
+            return self.outputs.expand(len(inputs), 3)
+
+    kept = []
+
+    def explain(model, inputs, targets):
+        kept.append(inputs.clone())
+        return inputs
+
+    judged = verdict(CHECK, explain, xai.Subject(Ignoring(), torch.rand(4, 5)))
+    assert (judged.outcome, judged.figure) == ("failed", 5)
 
 
 def test_a_single_image_is_enough(verdict):

@@ -61,6 +61,22 @@ def test_the_layouts_of_images(finding, normed):
     assert list(found.facts) == [*changes, "change by rounding"]
 
 
+def test_two_images_are_enough_for_one_memory(recorder, finding):
+    """Of the first one alone, with its own target and baseline."""
+    asked = recorder(integrated_gradients("gauss", 2), needs_baseline=True)
+    inputs, baseline = torch.rand(2, 4).double(), torch.rand(2, 4).double()
+    subject = xai.Subject(models.chain(4, 3), inputs, torch.tensor([0, 2]), baseline=baseline)
+    found, bench = finding(CHECK, asked, subject)
+    assert list(found.facts) == ["change sliced", "change expanded", "change by rounding"]
+    for given, own in (
+        (asked.inputs, bench.inputs),
+        (asked.targets, bench.targets),
+        (asked.baselines, bench.baseline),
+    ):
+        for at in (-2, -1):
+            assert torch.equal(given[at], own[[0, 0]])
+
+
 def test_the_layouts_of_tables_and_volumes(finding, table):
     given, *_ = layouts(finding, table)
     assert [each[1] for each in given] == [(20, 1), (41, 2), (0, 1), (20, 1)]

@@ -154,6 +154,18 @@ def test_only_the_images_of_the_call_count(finding, normed, monkeypatch):
     assert (found.values[16:] > 0).all()
 
 
+def test_what_the_first_call_alone_leaves_counts(finding, normed):
+    calls = []
+
+    def explain(model, inputs, targets):
+        maps = gradient(model, inputs, targets)
+        calls.append(model.requires_grad_(bool(calls)))
+        return maps
+
+    found, _ = finding("side_effects", explain, normed)
+    assert found.values.tolist() == [9] * 32
+
+
 def test_effects_of_all_calls_are_named(finding, normed, monkeypatch):
     monkeypatch.setattr("pytest_xai.bench._ELEMENTS", 16 * 60)
     calls = []

@@ -61,6 +61,14 @@ def test_each_image_is_asked_with_its_own_targets(recorder, finding, digits):
     assert [shift.tolist() for shift in shifts] == [shift.tolist() for shift in expected]
 
 
+@pytest.mark.parametrize("classes, calls", [(2, 3), (3, 4), (4, 5), (5, 5)])
+def test_no_image_is_asked_twice_with_the_same_target(classes, calls, recorder, finding):
+    asked = recorder(gradient)
+    subject = xai.Subject(models.chain(3, classes), torch.rand(4, 3).double())
+    finding("target_sensitive", asked, subject)
+    assert len(asked.maps) == calls
+
+
 @pytest.mark.parametrize("share", [1.0, 1e-2])
 def test_a_leak_is_found_however_small(share, verdict, digits):
     """A share of the map is that of another image's target."""
@@ -159,6 +167,39 @@ def test_absolute_maps_of_two_mirrored_classes_cannot_tell(verdict):
     assert unknown.outcome == "undecided"
     assert "32 left out: zero maps, or classes that mirror each other." in unknown.reason
     assert verdict("target_sensitive", gradient, subject).outcome == "passed"
+
+
+class Totalling(nn.Module):
+    """Two logits, the first as given, that add up to a number that is given too."""
+
+    def __init__(self, offset):
+        super().__init__()
+        self.offset = offset
+
+    def forward(self, inputs):
+        first, total = inputs[:, :1], inputs[:, 1:]
+        return torch.cat([first, total - first], 1) + self.offset
+
+
+@pytest.mark.parametrize(
+    "first, total, offset, mirrored",
+    [
+        ((1000, -1000), (1, -1), 0, True),  # a thousandth of the largest, exactly
+        ((1000, -1000), (1.01, -1.01), 0, False),
+        ((1000, -1000, 0, 0), (0, 0, 0, -1.5), 0, False),  # far to one side
+        ((1000, -1000), (1, -1), -5000, True),
+        ((1, -1), (0, 0), -5000, True),
+        ((1, -1), (7, 7), 0, True),
+    ],
+)
+def test_classes_mirror_each_other_where_their_sum_is_as_good_as_constant(
+    first, total, offset, mirrored, verdict
+):
+    inputs = torch.tensor([first, total]).double().T
+    judged = verdict(
+        "target_sensitive", lambda _, inputs, __: inputs + 1, xai.Subject(Totalling(offset), inputs)
+    )
+    assert judged.outcome == ("undecided" if mirrored else "failed")
 
 
 def test_two_classes_that_do_not_mirror_each_other_can_tell(verdict):

@@ -10,6 +10,7 @@ from torch import nn
 import pytest_xai as xai
 from fixtures import models
 from fixtures.right import gradient, smooth_gradient
+from pytest_xai.checks.randomisation.engine import GRADIENT, said_of_kept
 from pytest_xai.protocol import named
 
 CHECK = "mprt_cascading"
@@ -218,6 +219,30 @@ def test_what_could_not_be_drawn_is_said(verdict):
         "Not drawn anew, as nothing says how: 3.running_mean, 3.running_var, 2.running_mean, "
         "2.running_var and 2 more."
     ) in judged.reason
+
+
+@pytest.mark.parametrize(
+    "count, said",
+    [(1, "a"), (4, "a, b, c, d"), (5, "a, b, c, d and 1 more"), (7, "a, b, c, d and 3 more")],
+)
+def test_four_of_what_could_not_be_drawn_are_named(count, said):
+    assert said_of_kept(dict.fromkeys("abcdefg"[:count])) == (
+        f"Not drawn anew, as nothing says how: {said}.",
+    )
+    assert said_of_kept({}) == ()
+
+
+def test_the_gradient_of_outputs_that_ignore_the_inputs_is_zero():
+    class Ignoring(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.outputs = nn.Parameter(torch.ones(3))
+
+        def forward(self, inputs):
+            return self.outputs.expand(len(inputs), 3)
+
+    given = Ignoring(), torch.rand(2, 4), torch.tensor([0, 1])
+    assert torch.equal(GRADIENT.call(*given), torch.zeros(2, 4))
 
 
 def test_eight_explainers_cost_their_own_calls_and_hardly_more(digits):

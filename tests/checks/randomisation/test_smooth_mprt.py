@@ -3,6 +3,8 @@
 import pytest
 import torch
 
+import pytest_xai as xai
+from fixtures import models
 from fixtures.right import gradient, integrated_gradients, smooth_gradient
 from pytest_xai import explainers
 from pytest_xai.seeds import generator
@@ -54,6 +56,16 @@ def test_the_figure_is_that_of_means_over_noisy_inputs(finding, digits, by_hand)
     ]
     # Batches of one and of sixteen differ by rounding, which may swap the ranks of two pixels.
     assert torch.allclose(found.values, torch.stack(steps).mean(0), atol=1e-3)
+
+
+def test_noise_follows_the_range_of_each_image_not_its_place(recorder, finding):
+    """The images lie from 5 to 7 and from -20 to -10."""
+    inputs = torch.tensor([[5.0, 6, 7, 6] * 50, [-20.0, -10, -15, -15] * 50]).double()
+    asked = recorder(gradient)
+    _, bench = finding(CHECK, asked, xai.Subject(models.chain(200, 3, 2), inputs))
+    spread = (torch.stack(asked.inputs[:10]) - bench.inputs).std((0, 2))
+    expected = 0.1 * (bench.inputs.amax(1) - bench.inputs.amin(1))
+    assert spread == pytest.approx(expected, rel=0.1)
 
 
 def test_an_image_has_the_same_noise_in_every_group_and_another_than_its_neighbour(

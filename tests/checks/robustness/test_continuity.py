@@ -84,10 +84,13 @@ def test_the_figure_is_the_largest_change_over_one_step(subject, recorder, findi
     length = (high - low) / 255 * subject.inputs[0].numel() ** 0.5
     assert len(asked.maps) == 5
     assert torch.equal(asked.inputs[0], bench.inputs)
+    same = [bench.predictions(each) == bench.predictions() for each in asked.inputs]
     changes, ratios = [], []
-    for before, after in itertools.pairwise(asked.maps):
-        changes.append((shares(after) - shares(before)).abs().flatten(1).sum(1) / 2)
-        ratios.append((after - before).abs().flatten(1).sum(1) / (length / 4))
+    for step, (before, after) in enumerate(itertools.pairwise(asked.maps)):
+        counts = same[step] & same[step + 1]
+        change = (shares(after) - shares(before)).abs().flatten(1).sum(1) / 2
+        changes.append(change.where(counts, 0))
+        ratios.append(((after - before).abs().flatten(1).sum(1) / (length / 4)).where(counts, 0))
     assert torch.allclose(found.values, torch.stack(changes).amax(0))
     assert torch.allclose(found.facts["largest change"], found.values)
     assert torch.allclose(found.facts["largest |dR|_1/|dx|_2"], torch.stack(ratios).amax(0))
@@ -182,7 +185,7 @@ def test_zero_maps_do_not_count(verdict, finding, digits):
 
     found, _ = finding(CHECK, explain, digits)
     assert found.values.isnan().nonzero().flatten().tolist() == [0, 1, 2, 3, 4]
-    assert found.left_out == {"zero maps": 5}
+    assert found.left_out == {"no step kept the prediction": 0, "zero maps": 5}
     nothing = verdict(CHECK, lambda model, inputs, targets: 0 * inputs, digits)
     assert nothing.outcome == "undecided"
     assert nothing.reason == "No image can tell. 128 left out: zero maps."

@@ -1,0 +1,231 @@
+"""How far do maps move where an attack changes the prediction? After Galli et al. 2021.
+
+    python -m benchmarks.galli [--write docs/adversarial-stability.md]
+
+Prints tables in Markdown. For each bundled subject and attack: the mean Dice of the largest 10 % of
+each method's maps before and after, for the original and for the new class, after noise of the same
+size, and of the maps of two images; with intervals by bootstrap over the images. Then what the
+checks say of the same methods while the prediction holds. The tests hold the page to this file, and
+some of its figures to a run (tests/checks/adversarial/test_galli.py).
+"""
+
+import argparse
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import torch
+from scipy.stats import bootstrap
+from torch import Tensor
+
+from benchmarks.agreement import put_into
+from pytest_xai import Verdict, attacks, checks, explainers
+from pytest_xai.attacks import Attacked
+from pytest_xai.attacks.comparison import EPSILON, dice_under_attack
+from pytest_xai.bench import Bench
+from pytest_xai.judge import Assignment, judge
+from pytest_xai.protocol import NamedExplainer, named
+from pytest_xai.subjects import load_digits, load_shapes
+
+FIRST = "guided Grad-CAM"
+# The specification and the options of each method.
+METHODS: Mapping[str, tuple[str, Mapping[str, object]]] = {
+    FIRST: ("captum:GuidedGradCam", {}),
+    "guided backpropagation": ("zennit:GuidedBackprop", {}),
+    "Grad-CAM": ("captum:LayerGradCam", {}),
+    "gradient": ("captum:Saliency", {"absolute": False}),
+    "gradient, absolute values": ("captum:Saliency", {}),
+    "SmoothGrad": ("captum:SmoothGrad", {"draws": 10}),
+    "Integrated Gradients": ("captum:IntegratedGradients", {"steps": 10}),
+    "LRP-epsilon": ("zennit:LRPEpsilon", {}),
+    "LRP-z-plus": ("zennit:ZPlus", {}),
+    "DeepLIFT": ("xai:DeepLiftRescale", {}),
+    "FEM": ("xai:FEM", {}),
+}
+# What the surveys say falls less than guided Grad-CAM.
+SAID_TO_HOLD = ("LRP-epsilon", "LRP-z-plus", "DeepLIFT", "FEM")
+# The network of the digits hardly changes a prediction at 8/255: two of 126.
+SIZES = {"digits": (0.2, "0.2"), "shapes": (EPSILON, "8/255")}
+ATTACKS: Mapping[str, Callable[[Bench, float], Attacked]] = {
+    "FGSM": lambda bench, size: attacks.fgsm(bench, epsilon=size),
+    "PGD": lambda bench, size: attacks.pgd(bench, epsilon=size),
+    "DeepFool": lambda bench, size: attacks.deepfool(bench),
+}
+COLUMNS = (
+    "method",
+    "original class",
+    "new class",
+    "noise",
+    "two images",
+    "original less noise",
+    "original less guided Grad-CAM",
+    "new less guided Grad-CAM",
+    "images",
+)
+CHECKS = ("fgsm_dice", "pgd_dice", "deepfool_dice")
+LEVEL = 0.95
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Moved:
+    """What an attack does to one method's maps: Dice per image whose prediction it changed, (n,).
+
+    Attributes:
+        own: of the maps for the original class before and after; NaN: a map is constant.
+        new: of the map for the original class before and that for the new class after.
+        noise: after noise of the same size.
+        null: of two images' maps.
+    """
+
+    own: Tensor
+    new: Tensor
+    noise: Tensor
+    null: Tensor
+
+
+@cache
+def bench_of(subject: str) -> Bench:
+    """All images of a bundled subject that are looked at; attacks are made on it once."""
+    return Bench(load_digits(128) if subject == "digits" else load_shapes(64))
+
+
+@cache
+def explainer_of(method: str) -> NamedExplainer:
+    """The explainer behind a name of the tables."""
+    spec, options = METHODS[method]
+    return named(explainers.get(spec, **options))
+
+
+@cache
+def moved(subject: str, attack: str, method: str) -> Moved:
+    """What one attack does to the maps of one method."""
+    bench = bench_of(subject)
+    found = ATTACKS[attack](bench, SIZES[subject][0])
+    finding = dice_under_attack(bench, explainer_of(method), found, protocol="galli")
+    changed = found.correct & found.within & found.flipped
+    return Moved(
+        own=finding.facts["Dice where it changed"][changed],
+        new=finding.facts["Dice where it changed for the new class"][changed],
+        noise=finding.facts["Dice after noise of the same size"][changed],
+        null=finding.facts["Dice of unrelated maps"][changed],
+    )
+
+
+def interval(values: Tensor) -> tuple[float, float]:
+    """Where the mean lies: the percentiles of 2000 means of images drawn anew."""
+    known = values[~values.isnan()].numpy()
+    if len(set(known.tolist())) < 2:
+        return float(known.mean()), float(known.mean())
+    drawn = bootstrap(
+        (known,),
+        np.mean,
+        n_resamples=2000,
+        confidence_level=LEVEL,
+        method="percentile",
+        rng=np.random.default_rng(0),
+    )
+    return float(drawn.confidence_interval.low), float(drawn.confidence_interval.high)
+
+
+def mean(values: Tensor) -> str:
+    """The mean of those that are defined."""
+    return f"{float(values.nanmean()):.2f}"
+
+
+def with_interval(values: Tensor, *, signed: bool = False) -> str:
+    """A mean and its interval."""
+    low, high = interval(values)
+    sign = "+" if signed else ""
+    return f"{float(values.nanmean()):{sign}.2f} ({low:{sign}.2f} to {high:{sign}.2f})"
+
+
+def row(subject: str, attack: str, method: str) -> str:
+    """A row of a table."""
+    here, first = moved(subject, attack, method), moved(subject, attack, FIRST)
+    cells = [
+        method,
+        with_interval(here.own),
+        with_interval(here.new),
+        mean(here.noise),
+        mean(here.null),
+        with_interval(here.own - here.noise, signed=True),
+        "" if method == FIRST else with_interval(here.own - first.own, signed=True),
+        "" if method == FIRST else with_interval(here.new - first.new, signed=True),
+        str(int((~here.own.isnan()).sum())),
+    ]
+    return f"| {' | '.join(cells)} |"
+
+
+def compared(values: Tensor) -> str:
+    """What paired differences to guided Grad-CAM say of a method's fall."""
+    low, high = interval(values)
+    return "falls less" if low > 0 else "falls more" if high < 0 else "cannot be told apart"
+
+
+def claims(subject: str, attack: str) -> Iterator[str]:
+    """What the surveys say, next to what is measured."""
+    first = moved(subject, attack, FIRST)
+    below = interval(first.own - first.noise)[1] < 0
+    yield (
+        f"- {FIRST}: Dice falls to {mean(first.own)} for the original class and to "
+        f"{mean(first.new)} for the new one; noise of the same size leaves {mean(first.noise)}, "
+        f"and the attack leaves {'less' if below else 'no less, as far as can be told'}."
+    )
+    for method in SAID_TO_HOLD:
+        here = moved(subject, attack, method)
+        yield (
+            f"- {method}: {compared(here.own - first.own)} for the original class, "
+            f"{compared(here.new - first.new)} for the new one."
+        )
+
+
+@cache
+def verdict_of(subject: str, check: str, method: str) -> Verdict:
+    """The verdict of a check at the default level."""
+    task = Assignment(check=checks.get(check), asserted=True)
+    return judge(bench_of(subject), explainer_of(method), task)
+
+
+def judged(subject: str, method: str) -> str:
+    """A row of the verdicts: the share of images above their own limits, and the outcome."""
+    cells = [method]
+    for check in CHECKS:
+        verdict = verdict_of(subject, check, method)
+        figure = "" if verdict.figure is None else f"{verdict.figure:.2f}, "
+        cells.append(f"{figure}{verdict.outcome} ({verdict.images})")
+    return f"| {' | '.join(cells)} |"
+
+
+def tables() -> str:
+    """All tables."""
+    parts: list[str] = []
+    for subject, (_, size) in SIZES.items():
+        for attack in ATTACKS:
+            budget = "" if attack == "DeepFool" else f" by {size} of the range"
+            parts += [f"## {attack}{budget}, {subject}", ""]
+            parts += [f"| {' | '.join(COLUMNS)} |", f"|{' --- |' * len(COLUMNS)}"]
+            parts += [row(subject, attack, method) for method in METHODS]
+            parts += ["", "What the surveys say, and what is measured:", ""]
+            parts += [*claims(subject, attack), ""]
+        parts += [f"## While the prediction holds, {subject}", ""]
+        parts += [f"| method | {' | '.join(CHECKS)} |", f"|{' --- |' * (1 + len(CHECKS))}"]
+        parts += [*(judged(subject, method) for method in METHODS), ""]
+    return "\n".join(parts).strip()
+
+
+def main() -> None:
+    """Print the tables, or write them between the marks of a page."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--write", type=Path, help="the page whose tables are replaced")
+    page = parser.parse_args().write
+    torch.set_num_threads(1)
+    if page is None:
+        print(tables())
+    else:
+        put_into(page, tables())
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,117 @@
+"""The smallest change by L-BFGS with the bounds as a box: the first of all attacks."""
+
+from collections.abc import Callable
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from pytest_xai.attacks.arguments import require_count
+from pytest_xai.attacks.verified import Attacked, attacked, carried_out_by
+from pytest_xai.attacks.victim import Victim, require_gradient
+from pytest_xai.bench import Bench
+from pytest_xai.optional import require
+
+__all__ = ["lbfgs"]
+
+# Between two weights that are tried, before one has succeeded and another has failed.
+_FACTOR = 10.0
+
+
+def lbfgs(bench: Bench, *, searches: int = 8, iterations: int = 20) -> Attacked:
+    """The smallest L2 norm by L-BFGS (Szegedy et al. 2014, section 4.1).
+
+    Minimises weight * |r|^2 + cross-entropy(f(x + r), t) over the box, for the likeliest other
+    class t, and searches for the largest weight under which the prediction still changes. The
+    paper writes c |r|; the square has a gradient at r = 0. Inputs are scaled to 0 to 1 for it.
+
+    Args:
+        bench: whose images; targets are the labels.
+        searches: weights that are tried, one after the other.
+        iterations: of L-BFGS for each of them, at most.
+
+    Raises:
+        InvalidArgument: an option is not as above.
+        NotApplicable: the inputs have no range, or the model has no gradient.
+    """
+    require_count(searches, "searches")
+    require_count(iterations, "iterations")
+    require_gradient(bench)
+
+    def attack(victim: Victim) -> Tensor:
+        found = victim.inputs.clone()
+        logits = victim.logits(found)
+        kept = logits.argmax(1) == victim.labels
+        for row in kept.nonzero().flatten().tolist():
+            objective = _Objective(victim, row, logits[row])
+            found[row] = _searched(objective, searches, iterations)
+        return found
+
+    name = ("lbfgs", searches, iterations)
+    return attacked(bench, name, carried_out_by(name, attack), norm=2.0)
+
+
+class _Objective:
+    """What is minimised for one image: over its elements, scaled to 0 to 1 and laid in a row."""
+
+    def __init__(self, victim: Victim, row: int, logits: Tensor) -> None:
+        self.victim = victim
+        self.image = victim.inputs[row]
+        self.label = victim.labels[row : row + 1]
+        self.target = logits.scatter(0, self.label, -torch.inf).argmax(0, keepdim=True)
+        low = victim.bounds[0]
+        scaled = (self.image.double().cpu().flatten() - low) / victim.range
+        self.start: npt.NDArray[np.float64] = scaled.clamp(0, 1).numpy()
+
+    def input(self, row: npt.NDArray[np.float64]) -> Tensor:
+        low, high = self.victim.bounds
+        scaled = torch.from_numpy(row).reshape(1, *self.image.shape)
+        return (low + (high - low) * scaled).clamp(low, high).to(self.image)
+
+    def loss(self, weight: float) -> Callable[[npt.NDArray[np.float64]], tuple[float, object]]:
+        def value_and_slope(row: npt.NDArray[np.float64]) -> tuple[float, object]:
+            inputs = self.input(row).requires_grad_()
+            loss = functional.cross_entropy(self.victim.network(inputs), self.target)
+            (slope,) = torch.autograd.grad(loss, inputs)
+            moved = row - self.start
+            steep = slope.flatten().double().cpu().numpy() * self.victim.range
+            return float(loss.detach()) + weight * float(moved @ moved), steep + 2 * weight * moved
+
+        return value_and_slope
+
+    def fools(self, row: npt.NDArray[np.float64]) -> bool:
+        return bool(self.victim.logits(self.input(row)).argmax(1) != self.label)
+
+
+def _searched(objective: _Objective, searches: int, iterations: int) -> Tensor:
+    """The smallest change found, or none."""
+    optimize = require("scipy.optimize")
+    best, norm = objective.start, float("inf")
+    weight, enough, too_much = 1.0, 0.0, np.inf
+    for _ in range(searches):
+        done = optimize.minimize(
+            objective.loss(weight),
+            objective.start,
+            jac=True,
+            method="L-BFGS-B",
+            bounds=[(0.0, 1.0)] * len(objective.start),
+            options={"maxiter": iterations},
+        )
+        if objective.fools(done.x):
+            enough, size = weight, float(np.linalg.norm(done.x - objective.start))
+            if size < norm:
+                best, norm = done.x, size
+        else:
+            too_much = weight
+        weight = _between(enough, too_much)
+    return objective.image if norm == np.inf else objective.input(best)[0]
+
+
+def _between(enough: float, too_much: float) -> float:
+    if enough == 0:
+        return too_much / _FACTOR
+    if too_much == np.inf:
+        return enough * _FACTOR
+    return float(np.sqrt(enough * too_much))

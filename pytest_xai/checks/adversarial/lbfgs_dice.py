@@ -1,0 +1,25 @@
+"""The map stands the smallest change that L-BFGS finds about as well as noise of its size."""
+
+from pytest_xai.attacks import lbfgs
+from pytest_xai.attacks.comparison import CLAIM, LIMIT_SOURCE, dice_under_attack
+from pytest_xai.bench import Bench
+from pytest_xai.protocol import NamedExplainer
+from pytest_xai.registry import Cost, check
+from pytest_xai.verdict import Finding
+
+
+@check(
+    family="adversarial",
+    question="Does the map keep its most important pixels under the attack by L-BFGS?",
+    claim=CLAIM,
+    source="galli2021",
+    scope="quality",
+    direction=">=",
+    judged="paired",
+    limit_source=LIMIT_SOURCE,
+    cost=Cost(forward=5, backward=1, explainer_calls=5),
+    marks=("slow",),
+)
+def lbfgs_dice(bench: Bench, explainer: NamedExplainer) -> Finding:
+    """Value per image: Dice of the top 10 % before and just before the prediction changes."""
+    return dice_under_attack(bench, explainer, lbfgs(bench), protocol="boundary")

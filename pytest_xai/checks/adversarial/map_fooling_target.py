@@ -1,0 +1,27 @@
+"""The map cannot be made that of another image while the prediction stays."""
+
+from pytest_xai.attacks.fooling import kept_under_attack, target_map
+from pytest_xai.bench import Bench
+from pytest_xai.protocol import NamedExplainer
+from pytest_xai.registry import Cost, check
+from pytest_xai.verdict import Finding
+
+
+@check(
+    family="adversarial",
+    question="Does the map resist an attack that wants it to be another image's map?",
+    claim="For most images the worst map found, prediction kept, has not come halfway from what "
+    "noise of the same size makes it to the map of another image.",
+    source="dombrowski2019",
+    scope="quality",
+    direction=">=",
+    judged="paired",
+    limit_source="Halfway between the least that as many draws of noise of the same size leave and "
+    "0, the distance of a map that is the other image's (the nulls); the former where it is the "
+    "smaller.",
+    cost=Cost(forward=118, backward=137, explainer_calls=30),
+    marks=("slow",),
+)
+def map_fooling_target(bench: Bench, explainer: NamedExplainer) -> Finding:
+    """Value per image: share of the mass that lies elsewhere than in the other image's map."""
+    return kept_under_attack(bench, explainer, target_map)

@@ -1,0 +1,26 @@
+"""The most important pixels stay where they are when the map itself is attacked."""
+
+from pytest_xai.attacks.fooling import kept_under_attack, top_values
+from pytest_xai.bench import Bench
+from pytest_xai.protocol import NamedExplainer
+from pytest_xai.registry import Cost, check
+from pytest_xai.verdict import Finding
+
+
+@check(
+    family="adversarial",
+    question="Does the map keep its most important pixels under an attack on the map?",
+    claim="For most images the worst map found, prediction kept, shares more of its top pixels "
+    "with the original than halfway from noise of the same size to another image's map.",
+    source="ghorbani2019",
+    scope="quality",
+    direction=">=",
+    judged="paired",
+    limit_source="Halfway between the least that as many draws of noise of the same size leave and "
+    "what the maps of two images share (the nulls); the former where it is the smaller.",
+    cost=Cost(forward=118, backward=137, explainer_calls=30),
+    marks=("slow",),
+)
+def map_fooling_topk(bench: Bench, explainer: NamedExplainer) -> Finding:
+    """Value per image: share of the top 20 % kept at the worst perturbation found."""
+    return kept_under_attack(bench, explainer, top_values)

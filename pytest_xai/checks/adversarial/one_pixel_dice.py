@@ -1,0 +1,25 @@
+"""The map stands the change of one pixel about as well as that of another one."""
+
+from pytest_xai.attacks import one_pixel
+from pytest_xai.attacks.comparison import CLAIM, LIMIT_SOURCE, dice_under_attack
+from pytest_xai.bench import Bench
+from pytest_xai.protocol import NamedExplainer
+from pytest_xai.registry import Cost, check
+from pytest_xai.verdict import Finding
+
+
+@check(
+    family="adversarial",
+    question="Does the map keep its most important pixels under the change of one pixel?",
+    claim=CLAIM,
+    source="galli2021",
+    scope="quality",
+    direction=">=",
+    judged="paired",
+    limit_source=LIMIT_SOURCE,
+    cost=Cost(forward=5, explainer_calls=5),
+    marks=("slow",),
+)
+def one_pixel_dice(bench: Bench, explainer: NamedExplainer) -> Finding:
+    """Value per image: Dice of the top 10 % before and just before the prediction changes."""
+    return dice_under_attack(bench, explainer, one_pixel(bench), protocol="boundary")

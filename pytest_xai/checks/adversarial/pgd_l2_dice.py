@@ -1,0 +1,25 @@
+"""The map stands gradient ascent in a Euclidean ball about as well as noise of the same size."""
+
+from pytest_xai.attacks import pgd
+from pytest_xai.attacks.comparison import CLAIM, EPSILON, LIMIT_SOURCE, dice_under_attack
+from pytest_xai.bench import Bench
+from pytest_xai.protocol import NamedExplainer
+from pytest_xai.registry import Cost, check
+from pytest_xai.verdict import Finding
+
+
+@check(
+    family="adversarial",
+    question="Does the map keep its most important pixels under gradient ascent in an L2 ball?",
+    claim=CLAIM,
+    source="galli2021",
+    scope="quality",
+    direction=">=",
+    judged="paired",
+    limit_source=LIMIT_SOURCE,
+    cost=Cost(forward=25, backward=20, explainer_calls=5),
+    marks=("slow",),
+)
+def pgd_l2_dice(bench: Bench, explainer: NamedExplainer) -> Finding:
+    """Value per image: Dice of the top 10 % before and after, as far as the prediction holds."""
+    return dice_under_attack(bench, explainer, pgd(bench, epsilon=EPSILON, norm="L2"))
