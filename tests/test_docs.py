@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import scipy.optimize  # noqa: F401  # pytester forgets what is first imported within a test
 import torch
 
 if sys.version_info >= (3, 11):

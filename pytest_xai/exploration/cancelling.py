@@ -16,8 +16,8 @@ def outputs_cancel(bench: Bench) -> bool:
     """Whether an output changes between baseline and inputs by little more than its rounding.
 
     Behind a normalisation a sum with equal weights is zero whatever the input: its maps and their
-    sums are rounding as well, and no axiom can be told from them. An output that rounding does not
-    change either is another matter: its map has to be zero.
+    sums are rounding as well, and no axiom can be told from them. An output that does not change at
+    all is another matter: its map has to be zero.
 
     Args:
         bench: of a small network, which float64 decides as it does verdicts.
@@ -34,5 +34,5 @@ def outputs_cancel(bench: Bench) -> bool:
         moved = bench.logits(ends + step * (signs.to(ends) * 2 - 1))
         noise = torch.maximum(noise, (moved - outputs).abs())
     before, after = outputs.chunk(2)
-    change = (before - after).abs()
-    return bool((noise.amax(0) > _LOST * change.amax(0)).any())
+    change = (before - after).abs().amax(0)
+    return bool(((change > 0) & (noise.amax(0) > _LOST * change)).any())

@@ -12,6 +12,7 @@ from torch.nn.modules import module as every_module
 import pytest_xai as xai
 from fixtures import models
 from fixtures.right import gradient
+from fixtures.wrong.subjects import subject_of
 from pytest_xai import checks
 from pytest_xai.checks.contract import device_consistent
 from pytest_xai.judge import Assignment, judge
@@ -150,13 +151,7 @@ def borderline():
 @pytest.fixture(scope="session")
 def grey():
     """Images of 10 x 10 and a linear model whose margin is 1 for every one of them."""
-    signs = torch.tensor([1.0, -1.0], dtype=torch.float64).repeat(50)
-    weight = 0.1 * signs[torch.randperm(100, generator=torch.Generator().manual_seed(0))]
-    rows = drawn(64, 100, low=0.2, high=0.8)
-    wanted = torch.tensor([0.5, -0.5]).double().repeat(32)
-    rows += ((wanted - rows @ weight) / weight.square().sum())[:, None] * weight
-    model = nn.Sequential(nn.Flatten(), models.linear(torch.stack([weight, -weight]))).eval()
-    return xai.Subject(model, rows.reshape(64, 1, 10, 10), bounds=(0, 1), name="grey")
+    return subject_of("grey", 64)
 
 
 @pytest.fixture

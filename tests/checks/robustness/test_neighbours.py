@@ -180,8 +180,8 @@ def test_six_checks_cost_one_set_of_maps(bench_of, recorder, digits):
 
 def test_explainers_of_one_name_share_nothing(bench_of, digits):
     bench = bench_of(digits)
-    first = neighbours(bench, named(xai.explainer(name="mine")(gradient)))
-    second = neighbours(bench, named(xai.explainer(name="mine")(input_x_gradient)))
+    first = neighbours(bench, named(gradient, "mine"))
+    second = neighbours(bench, named(input_x_gradient, "mine"))
     assert not torch.equal(first.change, second.change)
     assert torch.equal(first.distance, second.distance)
 
