@@ -177,7 +177,7 @@ def _on_a_probe(verdict: Verdict, spec: str) -> tuple[str, str]:
     snippet = (
         "import pytest_xai as xai\n"
         "from pytest_xai.subjects.probes import probes\n\n"
-        f"subject = probes()[{there[0]!r}]()\n"
+        f'subject = probes()["{there[0]}"]()\n'
         f"explainer = {guest.origin}\n"
         f'xai.check_explainer(explainer, subject, checks=["{verdict.check}"])'
     )
