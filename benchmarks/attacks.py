@@ -302,8 +302,7 @@ def line(name: str, row: Row) -> str:
     return (
         f"| {name} | {_NORMS[norm]} | {mine.success:.2f} | {mine.norm:.3f} "
         f"| {mine.forward:.0f} + {mine.backward:.0f} | {package} `{kind}` "
-        f"| {other.success:.2f} | {other.norm:.3f} | {other.forward:.0f} + {other.backward:.0f} "
-        f"| {row.why} |"
+        f"| {other.success:.2f} | {other.norm:.3f} | {other.forward:.0f} + {other.backward:.0f} |"
     )
 
 
@@ -327,7 +326,7 @@ def table() -> str:
     packages = ("adversarial-robustness-toolbox", "foolbox", "torchattacks")
     versions = ", ".join(f"{package} {version(package)}" for package in packages)
     names = ("attack", "norm", "success", "mean norm", "evaluations", "second implementation")
-    names += ("success", "mean norm", "evaluations", "why they differ")
+    names += ("success", "mean norm", "evaluations")
     head = [f"| {' | '.join(names)} |", f"|{' --- |' * len(names)}"]
     shares = [
         f"DeepFool's evaluations are {share_of_deepfool(name):.2f} times those that its steps need "
@@ -335,7 +334,9 @@ def table() -> str:
         for name in ("deepfool", "deepfool, Linf")
     ]
     rows = [line(name, row) for name, row in ROWS.items()]
-    return "\n".join([f"With {versions}.", "", *head, *rows, "", *shares])
+    reasons = [f"- {name}: {row.why}." for name, row in ROWS.items()]
+    words = [*rows, "", "How they differ:", "", *reasons, "", *shares]
+    return "\n".join([f"With {versions}.", "", *head, *words])
 
 
 def main() -> None:
