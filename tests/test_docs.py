@@ -8,8 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import scipy.optimize  # noqa: F401  # pytester forgets what is first imported within a test
 import torch
+
+# `pytester` forgets what is first imported within a test, and neither numpy nor hypothesis can be
+# imported twice.
+import pytest_xai.exploration
+import pytest_xai.strategies  # noqa: F401
 
 if sys.version_info >= (3, 11):
     import tomllib
