@@ -98,6 +98,7 @@ def on_subject(
     settings: Settings,
     *,
     parts: int = 1,
+    per_map: int = 1,
 ) -> list[Verdict]:
     """One verdict for each check on one subject.
 
@@ -107,9 +108,10 @@ def on_subject(
         planned: the checks, which share alpha and the budget.
         settings: of the call.
         parts: of so many equal parts of the budget, one is for this subject.
+        per_map: evaluations that a map is taken to cost, to share out the budget.
     """
     alpha = share_alpha(settings.alpha, planned)
-    budgets = share_budget(_part(settings.budget, parts), planned)
+    budgets = share_budget(_part(settings.budget, parts), planned, per_map=per_map)
     bench = Bench(subject, seed=settings.seed)
     try:
         return [
@@ -205,7 +207,7 @@ def _built_in(
     from pytest_xai.subjects import load_digits
 
     on_images = [item for item in planned if item.check.scope != "probe"]
-    verdicts = on_subject(load_digits(), guest, on_images, settings, parts=_HALF)
+    verdicts = on_subject(load_digits(), guest, on_images, settings, parts=_HALF, per_map=_PER_MAP)
     for field in FIELDS:
         verdicts += on_field(field, guest, planned, settings)
     order = catalogue.names()
