@@ -10,13 +10,15 @@ torch.set_num_threads(1)
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave slow and GPU tests to a run that chooses by marker: ``pytest -m slow``."""
-    if config.option.markexpr:
-        return
+    """Leave slow tests to a run that chooses by marker, and GPU tests to one that names theirs."""
+    chosen = config.option.markexpr
     wanted: list[pytest.Item] = []
     unasked: list[pytest.Item] = []
     for item in items:
-        costly = any(item.iter_markers("slow")) or any(item.iter_markers("gpu"))
-        (unasked if costly else wanted).append(item)
+        if any(item.iter_markers("gpu")):
+            asked = "gpu" in chosen
+        else:
+            asked = bool(chosen) or not any(item.iter_markers("slow"))
+        (wanted if asked else unasked).append(item)
     config.hook.pytest_deselected(items=unasked)
     items[:] = wanted
