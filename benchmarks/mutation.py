@@ -8,12 +8,14 @@ a check could notice is left out: docstrings, annotations, how arguments are giv
 is stored, and the declared cost, an upper bound. So is what is no Python.
 
 No file is changed. The tests of a module are collected once, in a process that is then forked for
-every mutant: the fork swaps the code of the functions that differ, runs the tests and stops at the
-first failure. Mutants of what runs at import, such as a constant, are planted as the module is
-imported, in a fork that collects for itself. A mutant is killed where a test fails or
-the module no longer imports. The limit is on processor time, so that a busy machine does not
-matter: five times that of the same tests without a mutant, and a few seconds. Those that reach it
-are killed too, and counted apart.
+every mutant: the fork swaps the code of the functions that differ, runs the tests that come through
+these, the quickest of each file first, and stops at the first failure. Which come through what is
+seen in a fork without a mutant; what a test has from a cache of another is not seen, and can only
+lower the score. Mutants of what runs at import, such as a constant, are planted as the module is
+imported, in a fork that collects for itself and runs all tests. A mutant is killed where a test
+fails or the module no longer imports. The limit is on processor time, so that a busy machine does
+not matter: five times that of the same tests without a mutant, and a few seconds. Those that reach
+it are killed too, and counted apart.
 
 How to read it: a row for each module and, below it, every survivor with its line. A survivor is a
 line that no test holds, or a mutant that means the same; docs/mutation-score.md says which. With
@@ -35,12 +37,16 @@ import random
 import re
 import resource
 import sys
+import tempfile
+import time
 import types
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+import pytest
 
 ROOT = Path(__file__).parents[1]
 
@@ -182,10 +188,11 @@ def _pair_functions(
         return False
     for old_part, new_part in zip(*nested, strict=True):
         is_function = old_part.co_flags & inspect.CO_OPTIMIZED and "<" not in old_part.co_name
-        if is_function:
+        if not is_function:
+            if not _pair_functions(old_part, new_part, found):
+                return False
+        elif old_part != new_part:
             found.append((old_part, new_part))
-        elif not _pair_functions(old_part, new_part, found):
-            return False
     return True
 
 
@@ -290,41 +297,127 @@ class _Chosen:
         return check == self._stem and "once" not in item.fixturenames
 
 
+Place = tuple[str, int]
+"""A function of a module: its name and its first line."""
+
+
+class _Ways:
+    """A pytest plugin that sees which functions of a file each test comes through, and how long.
+
+    What sets a fixture up counts for every test that uses the fixture, not for the first alone.
+    """
+
+    def __init__(self, file: str) -> None:
+        self._file = file
+        self._own: dict[str, set[Place]] = {}
+        self._of_fixtures: dict[int, set[Place]] = {}
+        self._used: dict[str, list[int]] = {}
+        self._seconds: dict[str, float] = {}
+        self._into: list[set[Place]] = []
+
+    def _seen(self, frame: types.FrameType, _event: str, _argument: object) -> None:
+        if frame.f_code.co_filename == self._file:
+            self._into[-1].add((frame.f_code.co_name, frame.f_code.co_firstlineno))
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtest_protocol(self, item: Any) -> Generator[None, object, object]:
+        """Watch one test with all that is set up for it."""
+        self._into.append(self._own.setdefault(item.nodeid, set()))
+        began = time.process_time()
+        sys.settrace(self._seen)
+        try:
+            return (yield)
+        finally:
+            sys.settrace(None)
+            self._into.pop()
+            self._seconds[item.nodeid] = time.process_time() - began
+            definitions = getattr(item, "_fixtureinfo", None)
+            of_name = definitions.name2fixturedefs if definitions else {}
+            self._used[item.nodeid] = [id(each) for one in of_name.values() for each in one]
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_fixture_setup(self, fixturedef: object) -> Generator[None, object, object]:
+        """Watch what one fixture comes through."""
+        self._into.append(self._of_fixtures.setdefault(id(fixturedef), set()))
+        try:
+            return (yield)
+        finally:
+            self._into.pop()
+
+    def write(self, file: Path) -> None:
+        """Keep what was seen: for each test its seconds and its functions."""
+        found = {
+            test: (
+                self._seconds[test],
+                sorted(own.union(*(self._of_fixtures.get(f, set()) for f in self._used[test]))),
+            )
+            for test, own in self._own.items()
+        }
+        file.write_text(json.dumps(found), encoding="utf-8")
+
+
 class _Campaign:
     """A pytest plugin that runs the collected tests in a fork for every mutant."""
 
-    def __init__(self, planted: Mapping[int, Mutant], forks: Forks, report: int) -> None:
-        self._planted, self._forks, self._report = planted, forks, report
-        self._limit = 600.0
+    def __init__(self, planted: Mapping[int, Mutant], file: str, forks: Forks, report: int) -> None:
+        self._planted, self._file, self._forks, self._report = planted, file, forks, report
+        self._unchanged = ""
 
     def pytest_runtestloop(self, session: Any) -> bool:
         """Fork, in place of running tests; a fork with the module as it is comes first."""
+        with tempfile.TemporaryDirectory() as folder:
+            ways = Path(folder, "ways.json")
+            watch = functools.partial(self._watch, session, ways)
+            self._forks.start(watch, functools.partial(self._told, -1), limit=1e6)
+            self._forks.wait()
+            if self._unchanged != "survived":
+                return True
+            seen = json.loads(ways.read_text(encoding="utf-8"))
         for number, mutant in self._planted.items():
-            work = functools.partial(self._test, session, mutant)
+            items, seconds = _through(mutant, session.items, seen)
+            work = functools.partial(self._test, session, mutant, items)
             done = functools.partial(self._told, number)
-            self._forks.start(work, done, limit=self._limit)
-            if number < 0:
-                self._forks.wait()
+            self._forks.start(work, done, limit=5 * seconds + _SECONDS)
         self._forks.wait()
         return True
 
-    def _test(self, session: Any, mutant: Mutant) -> int:
+    def _watch(self, session: Any, kept: Path) -> int:
+        from _pytest.main import pytest_runtestloop
+
+        ways = _Ways(self._file)
+        session.config.pluginmanager.register(ways)
+        pytest_runtestloop(session)
+        ways.write(kept)
+        return int(session.testsfailed > 0)
+
+    def _test(self, session: Any, mutant: Mutant, items: list[Any]) -> int:
         from _pytest.main import pytest_runtestloop
 
         plant(mutant)
+        session.items = items
         pytest_runtestloop(session)
         return int(session.testsfailed > 0)
 
     def _told(self, number: int, outcome: str, seconds: float) -> None:
         if number < 0:
-            self._limit = 5 * seconds + _SECONDS
+            self._unchanged = outcome
         os.write(self._report, (json.dumps([number, outcome, seconds]) + "\n").encode())
+
+
+def _through(
+    mutant: Mutant, items: Iterable[Any], seen: Mapping[str, tuple[float, list[Place]]]
+) -> tuple[list[Any], float]:
+    """The tests that come through what a mutant changes, and their seconds without it."""
+    changed = {(old.co_name, old.co_firstlineno) for old, _ in swaps(mutant) or ()}
+    chosen = [item for item in items if changed & {(n, line) for n, line in seen[item.nodeid][1]}]
+    files = {item.path: number for number, item in reversed(list(enumerate(chosen)))}
+    chosen.sort(key=lambda item: (files[item.path], seen[item.nodeid][0]))
+    return chosen, sum(seen[item.nodeid][0] for item in chosen)
 
 
 def _pytest(tests: Sequence[str], *plugins: object) -> int:
     """Run tests, stopping at the first failure."""
     import hypothesis
-    import pytest
 
     # A failure is enough: it need not be made small, nor kept for the next mutant. A test that is
     # slow for once has not seen anything.
@@ -363,15 +456,12 @@ def campaign(
     Raises:
         RuntimeError: the tests fail without a mutant.
     """
-    text = Path(drawn[0].file).read_text(encoding="utf-8")
-    # Planted like the others, so that a kill is the defect's and not the planting's.
-    inside = {-1: replace(drawn[0], source=text, line=0, text="")}
-    inside |= {number: mutant for number, mutant in enumerate(drawn) if swaps(mutant) is not None}
+    inside = {number: mutant for number, mutant in enumerate(drawn) if swaps(mutant) is not None}
     chosen = _Chosen(stem)
     reading, writing = os.pipe()
 
     def collect() -> int:
-        return _pytest(tests, chosen, _Campaign(inside, Forks(jobs), writing))
+        return _pytest(tests, chosen, _Campaign(inside, drawn[0].file, Forks(jobs), writing))
 
     own: list[float] = []
     forks = Forks(jobs)
