@@ -196,18 +196,19 @@ def _pair_functions(
     return True
 
 
-def plant(mutant: Mutant) -> bool:
-    """Put the defect into the module that is imported; False: it has to be imported anew."""
-    pairs = swaps(mutant)
-    if pairs is None:
-        return False
-    new = {(old.co_name, old.co_firstlineno): code for old, code in pairs}
-    for thing in gc.get_objects():
-        # Not isinstance, which asks objects that are imported when they are first asked.
-        if type(thing) is types.FunctionType and thing.__code__.co_filename == mutant.file:
-            place = (thing.__code__.co_name, thing.__code__.co_firstlineno)
-            thing.__code__ = new.get(place, thing.__code__)
-    return True
+def functions_of(file: str) -> list[types.FunctionType]:
+    """All functions of a file that are imported by now."""
+    # Not isinstance, which asks objects that are imported when they are first asked.
+    functions = [thing for thing in gc.get_objects() if type(thing) is types.FunctionType]
+    return [function for function in functions if function.__code__.co_filename == file]
+
+
+def plant(mutant: Mutant, functions: Iterable[types.FunctionType]) -> None:
+    """Put a defect that is in functions alone into those that are imported."""
+    new = {(old.co_name, old.co_firstlineno): code for old, code in swaps(mutant) or ()}
+    for function in functions:
+        place = (function.__code__.co_name, function.__code__.co_firstlineno)
+        function.__code__ = new.get(place, function.__code__)
 
 
 class _Planted(importlib.abc.MetaPathFinder, importlib.abc.Loader):
@@ -373,9 +374,11 @@ class _Campaign:
             if self._unchanged != "survived":
                 return True
             seen = json.loads(ways.read_text(encoding="utf-8"))
+        functions = functions_of(self._file)
+        gc.freeze()  # a collection in a fork would copy all memory
         for number, mutant in self._planted.items():
             items, seconds = _through(mutant, session.items, seen)
-            work = functools.partial(self._test, session, mutant, items)
+            work = functools.partial(self._test, session, mutant, items, functions)
             done = functools.partial(self._told, number)
             self._forks.start(work, done, limit=5 * seconds + _SECONDS)
         self._forks.wait()
@@ -390,10 +393,16 @@ class _Campaign:
         ways.write(kept)
         return int(session.testsfailed > 0)
 
-    def _test(self, session: Any, mutant: Mutant, items: list[Any]) -> int:
+    def _test(
+        self,
+        session: Any,
+        mutant: Mutant,
+        items: list[Any],
+        functions: list[types.FunctionType],
+    ) -> int:
         from _pytest.main import pytest_runtestloop
 
-        plant(mutant)
+        plant(mutant, functions)
         session.items = items
         pytest_runtestloop(session)
         return int(session.testsfailed > 0)
