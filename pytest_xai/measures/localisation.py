@@ -46,9 +46,8 @@ def pointing_game(maps: Tensor, masks: Tensor, *, tolerance: float = 0.0) -> Ten
     rows, inside = _rows(maps, masks)
     largest = rows == rows.amax(1, keepdim=True)
     undefined = ~inside.any(1) | largest.all(1)
-    if tolerance > 0:
-        inside = _near(masks, tolerance).flatten(1).to(rows.device)
-    share = (largest & inside).sum(1).double() / largest.sum(1)
+    near = _near(masks, tolerance).flatten(1).to(rows.device)
+    share = (largest & near).sum(1).double() / largest.sum(1)
     return only_finite(share.masked_fill(undefined, torch.nan), rows)
 
 

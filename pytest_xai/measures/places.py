@@ -59,7 +59,7 @@ def centre_of_mass_shift(map_a: Tensor, map_b: Tensor) -> Tensor:
     a, b = (_mass(each, "map_a") for each in float64_pair(map_a, map_b))
     diagonal = math.hypot(*(side - 1 for side in a.shape[1:]))
     apart: Tensor = torch.linalg.vector_norm(_centre(a) - _centre(b), dim=1)
-    return (apart / (diagonal or math.nan)).clamp(0, 1)
+    return (apart / (diagonal or math.nan)).clamp(max=1)
 
 
 def earth_mover(map_a: Tensor, map_b: Tensor) -> Tensor:
