@@ -17,7 +17,8 @@ def random_maps(*shape, seed=0):
 
 
 @pytest.mark.parametrize(
-    "shape, side", [((2, 1, 8, 8), 2), ((2, 3, 16, 13), 3), ((1, 1, 80, 70), 16)]
+    "shape, side",
+    [((2, 1, 8, 8), 2), ((2, 3, 16, 13), 3), ((2, 1, 13, 16), 3), ((1, 1, 80, 70), 16)],
 )
 def test_it_is_the_rank_correlation_of_the_histograms(shape, side):
     a = random_maps(*shape)
@@ -42,7 +43,15 @@ def test_maps_without_edges_or_room_have_no_value():
     flat[1] = 4.0
     assert hog(maps, flat).isnan().tolist() == [False, True, False]
     assert hog(flat, maps).isnan().tolist() == [False, True, False]
-    assert hog(maps[..., :7], maps[..., :7]).isnan().all()
+    for small in (maps[..., :7], maps[..., :7, :]):
+        assert hog(small, small).isnan().all()
+    assert hog(maps[:0], maps[:0]).shape == (0,)
+
+
+def test_neither_the_scale_nor_the_level_of_a_map_matters():
+    # Blocks are divided by their norm and a little more: what is not scaled first, shrinks.
+    maps, others = random_maps(2, 1, 9, 9), random_maps(2, 1, 9, 9, seed=1)
+    torch.testing.assert_close(hog(1e-4 * maps + 50, others), hog(maps, others))
 
 
 @pytest.mark.parametrize("shape", [(2, 9), (2, 1, 9), (2, 1, 9, 9, 9)])

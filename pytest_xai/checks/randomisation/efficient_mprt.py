@@ -72,7 +72,7 @@ def entropy(maps: Tensor) -> Tensor:
     """Entropy in nats of a histogram of 100 bins over each map's own range, (N,); 0 if constant."""
     rows = maps.detach().double().flatten(1)
     low, high = rows.aminmax(dim=1, keepdim=True)
-    places = ((rows - low) / (high - low) * _BINS).nan_to_num().long().clamp(0, _BINS - 1)
+    places = ((rows - low) / (high - low) * _BINS).nan_to_num().long().clamp(max=_BINS - 1)
     counts = torch.zeros(len(rows), _BINS, dtype=rows.dtype, device=rows.device)
     counts.scatter_add_(1, places, torch.ones_like(rows))
     entropies: Tensor = torch.special.entr(counts / rows.shape[1]).sum(1)

@@ -158,3 +158,16 @@ def test_batches_of_other_sizes(verdict, digits, monkeypatch):
         return gradient(model, inputs, targets) - inputs.mean(0)
 
     assert verdict("batch_independent", explain, digits).outcome == "failed"
+
+
+@pytest.mark.parametrize("images", [2, 3])
+def test_few_images_are_exchanged_as_well(images, verdict, finding, digits):
+    subject = xai.Subject(digits.model, digits.inputs[:images], digits.targets[:images])
+    assert verdict("batch_independent", gradient, subject).outcome == "passed"
+
+    @xai.explainer(stochastic=True)
+    def explain(model, inputs, targets):
+        return gradient(model, inputs, targets) * inputs.sum()
+
+    found, _ = finding("batch_independent", explain, subject)
+    assert (found.values > 1e-3).all()

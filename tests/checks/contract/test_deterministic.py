@@ -37,6 +37,7 @@ def test_declared_noise_is_reached_by_the_seed(draw, finding, digits):
     found, _ = finding("deterministic", noisy(draw, stochastic=True), digits)
     assert (found.values == 0).all()
     assert (found.facts["change with another seed"] > 1e-3).all()
+    assert found.cause == ""
 
 
 @pytest.mark.parametrize("draw", DRAWS.values(), ids=list(DRAWS))

@@ -6,6 +6,7 @@ import torch
 import pytest_xai as xai
 from fixtures.right import gradient, integrated_gradients, occlusion, smooth_gradient
 from fixtures.wrong.conditions import CONDITIONS
+from tests.checks.conftest import OTHER_DEVICE
 
 CHECK = "device_consistent"
 
@@ -107,3 +108,23 @@ def test_on_a_gpu(explainer, subject, verdict, request):
     passed = verdict(CHECK, explainer, request.getfixturevalue(subject))
     assert passed.outcome == "passed"
     assert passed.figure > 0
+
+
+@pytest.mark.parametrize("gpu", [False, True])
+def test_the_other_device_of_a_gpu_is_the_cpu_and_the_other_way_round(gpu, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: gpu)
+    assert OTHER_DEVICE(torch.device("cuda", 1)) == torch.device("cpu")
+    assert OTHER_DEVICE(torch.device("cpu")) == (torch.device("cuda") if gpu else None)
+
+
+def test_what_the_outputs_change_is_shown(finding):
+    class Moved(torch.nn.Linear):
+        """Outputs of -4 and 2 at home, of -5 and 2 elsewhere."""
+
+        def forward(self, inputs):
+            first = -4.0 if self is home else -5.0
+            return super().forward(inputs) * 0 + torch.tensor([first, 2.0])
+
+    home = Moved(4, 2)
+    found, _ = finding(CHECK, gradient, xai.Subject(home, torch.rand(4, 4)))
+    assert found.facts["change of the outputs"].tolist() == [0.25] * 4

@@ -87,7 +87,7 @@ def test_a_map_that_rounding_turns_over_passes(verdict):
     judged = verdict(CHECK, explain, xai.Subject(models.chain(9, 2), inputs))
     assert judged.outcome == "passed"
     assert judged.figure == 2
-    assert judged.limit > 10 * 2
+    assert judged.limit == pytest.approx(10 * 2, rel=1e-3)
 
 
 def test_the_rounding_of_each_image_is_that_of_its_own_map(finding):
@@ -178,13 +178,14 @@ class Scaled(nn.Module):
         return inputs * (1 + self.share if inputs.dtype == torch.float32 else 1)
 
 
+@pytest.mark.parametrize("size", [1.0, 4.0])
 @pytest.mark.parametrize(
     "times, outcome",
     [(1, "passed"), (-1, "passed"), (1.5, "not_applicable"), (-1.5, "not_applicable")],
 )
-def test_a_model_loses_at_most_as_much_as_a_map_may(times, outcome, verdict):
-    """Its outputs are 1, so that what they lose is exact."""
-    subject = xai.Subject(Scaled(times * LIMIT), torch.ones(4, 3).double())
+def test_a_model_loses_at_most_as_much_as_a_map_may(times, outcome, size, verdict):
+    """Its outputs are powers of 2, so that what they lose is exact."""
+    subject = xai.Subject(Scaled(times * LIMIT), torch.full((4, 3), size).double())
     assert verdict(CHECK, lambda _, inputs, __: inputs, subject).outcome == outcome
 
 
@@ -279,3 +280,48 @@ def test_a_map_of_rounding_alone_is_no_loss_of_precision(verdict):
     passed = verdict(CHECK, explain, xai.Subject(model, inputs))
     assert passed.outcome == "passed"
     assert passed.figure > 0.5
+
+
+@pytest.mark.parametrize("losing, outcome", [(2, "passed"), (3, "not_applicable")])
+def test_a_model_may_lose_more_on_half_of_the_images(losing, outcome, verdict):
+    class Losing(nn.Module):
+        def forward(self, inputs):
+            loses = (inputs[:, :1] < losing) & (inputs.dtype == torch.float32)
+            return torch.where(loses, 2 * inputs, inputs)
+
+    inputs = torch.arange(4.0).double()[:, None].repeat(1, 3) + 0.5
+    subject = xai.Subject(Losing(), inputs)
+    assert verdict(CHECK, lambda _, inputs, __: inputs, subject).outcome == outcome
+
+
+def test_the_figure_of_a_coarse_dtype_is_what_it_rounds_where_nothing_was_lost(verdict, table):
+    def explain(_, inputs, targets):
+        return torch.ones_like(inputs).bfloat16().to(inputs)
+
+    failed = verdict(CHECK, explain, table)
+    assert (failed.outcome, failed.figure) == ("failed", 2**-8)
+
+
+def test_the_larger_of_two_values_is_the_one_farther_from_zero(verdict, table):
+    def explain(_, inputs, targets):
+        return torch.full_like(inputs, -4.0 if inputs.dtype == torch.float32 else -1.0)
+
+    assert verdict(CHECK, explain, table).figure == 0.75
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_what_cancelling_left_of_the_models_gradient_does_not_count(dtype, finding):
+    """Of the float64 gradient: what float32 makes of the other values is not what is lost."""
+
+    class Cancelling(nn.Module):
+        def forward(self, inputs):
+            rest = 1.0 if inputs.dtype == torch.float32 else 0.001
+            weight = torch.tensor([[1.0, rest, rest]]).to(inputs)
+            return inputs @ torch.cat([weight, -weight]).T
+
+    def explain(_, inputs, targets):
+        return torch.full_like(inputs, 1.0 if inputs.dtype == torch.float32 else -1.0)
+
+    inputs = torch.tensor([[1.0, 0.0, 0.0]]).repeat(4, 1).to(dtype)
+    found, _ = finding(CHECK, explain, xai.Subject(Cancelling(), inputs))
+    assert (found.limits < 0.01).all()

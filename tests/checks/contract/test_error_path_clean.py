@@ -9,6 +9,7 @@ from fixtures import models
 from fixtures.right import gradient, integrated_gradients, occlusion, smooth_gradient
 from fixtures.wrong.conditions import CONDITIONS
 from fixtures.wrong.sums import lrp_epsilon
+from pytest_xai.checks.contract import error_path_clean
 
 CHECK = "error_path_clean"
 
@@ -61,22 +62,29 @@ def test_the_layers_are_in_the_middle_and_at_the_end(finding):
     """Five layers, one twice: the third of six raises forward, the last backward."""
     relu = nn.ReLU()
     layers = [nn.Linear(4, 4), relu, nn.Linear(4, 4), relu, nn.Linear(4, 3), nn.Softmax(1)]
-    ran = []
+    ran, came_back = [], []
+
+    def watch(output, number):
+        ran.append(number)
+        if output.requires_grad and number < 5:
+            output.register_hook(lambda _: came_back.append(number))
+
     for number, layer in enumerate(layers):
-        layer.register_forward_hook(lambda *_, number=number: ran.append(number))
+        layer.register_forward_hook(lambda *given, number=number: watch(given[2], number))
     model = nn.Sequential(*layers).eval()
     seen = []
 
     def explain(*given):
         ran.clear()
+        came_back.clear()
         try:
             return gradient(*given)
         finally:
-            seen.append(list(dict.fromkeys(ran)))
+            seen.append((list(dict.fromkeys(ran)), list(came_back)))
 
     finding(CHECK, explain, xai.Subject(model, torch.rand(4, 4)))
     # A module has the hooks of all its places.
-    assert seen == [[0], [0, 1, 3, 2, 4, 5]]
+    assert seen == [([0], []), ([0, 1, 3, 2, 4, 5], [])]
 
 
 @pytest.mark.parametrize(
@@ -114,6 +122,14 @@ def test_long_lists_are_cut(finding, table):
         CHECK, CONDITIONS["leaves the weights frozen when the model raises"].explainer, table
     )
     assert "requires_grad of 2.weight: left False (and 3 more)." in found.cause
+
+
+@pytest.mark.parametrize(
+    "found, shown",
+    [("ab", "a; b"), ("abc", "a; b; c"), ("abcd", "a; b; c (and 1 more)")],
+)
+def test_three_things_are_named(found, shown):
+    assert error_path_clean._listed(list(found)) == shown
 
 
 def test_errors_of_its_own_are_errors(verdict, table):

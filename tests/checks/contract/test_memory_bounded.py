@@ -12,6 +12,7 @@ import pytest_xai as xai
 from fixtures import models
 from fixtures.right import gradient, integrated_gradients, occlusion, smooth_gradient
 from fixtures.wrong.conditions import CONDITIONS
+from pytest_xai.checks.contract import memory_bounded
 from pytest_xai.protocol import traits_of
 
 CHECK = "memory_bounded"
@@ -51,6 +52,17 @@ def test_a_cache_with_a_bound_passes(bound, outcome, verdict, table):
     judged = verdict(CHECK, keeping(bound), table)
     assert judged.outcome == outcome
     assert judged.figure == (20 if outcome == "failed" else 0)
+
+
+def test_what_is_kept_of_every_second_call_grows_too(verdict, table):
+    keep, calls = keeping(None), []
+
+    def explain(*given):
+        calls.append(1)
+        return (gradient if len(calls) % 2 else keep)(*given)
+
+    judged = verdict(CHECK, explain, table)
+    assert (judged.outcome, judged.figure) == ("failed", 10)
 
 
 def test_functools_caches(verdict, table):
@@ -188,20 +200,42 @@ def test_cycles_are_collected_before_they_count(verdict, table):
 
 
 class Logging(nn.Module):
-    """A model that keeps all its inputs."""
+    """A model that keeps something of every call."""
 
-    def __init__(self):
+    def __init__(self, keep):
         super().__init__()
-        self.layer, self.log = models.chain(5, 3), []
+        self.layer, self.keep, self.log = models.chain(5, 3), keep, []
 
     def forward(self, inputs):
-        self.log.append(inputs.detach().clone())
-        return self.layer(inputs)
+        outputs = self.layer(inputs)
+        self.keep(self.log, inputs, outputs)
+        return outputs
 
 
-def test_what_the_model_keeps_is_not_the_explainers_doing(verdict):
-    judged = verdict(CHECK, gradient, xai.Subject(Logging().eval(), torch.rand(4, 5).double()))
+def keep_input(log, inputs, _):
+    log.append(inputs.detach().clone())
+
+
+def keep_a_number(log, *_):
+    log.append(1)
+
+
+def keep_gradient(log, _, outputs):
+    if outputs.requires_grad:
+        outputs.register_hook(lambda gradient: log.append(gradient.clone()))
+
+
+@pytest.mark.parametrize("keep", [keep_input, keep_a_number, keep_gradient])
+def test_what_the_model_keeps_is_not_the_explainers_doing(keep, verdict):
+    judged = verdict(CHECK, gradient, xai.Subject(Logging(keep).eval(), torch.rand(4, 5).double()))
     assert judged.outcome == "not_applicable"
+    assert judged.reason == "the model itself keeps more with every call"
+
+
+def test_nor_where_the_model_has_no_gradient(verdict):
+    model = Logging(keep_input).eval()
+    model.forward = torch.no_grad()(model.forward)
+    judged = verdict(CHECK, occlusion, xai.Subject(model, torch.rand(4, 5).double()))
     assert judged.reason == "the model itself keeps more with every call"
 
 
@@ -254,3 +288,9 @@ def test_on_a_gpu_its_allocator_counts(name, outcome, verdict, digits):
     finally:
         digits.model.cpu()
     assert judged.outcome == outcome
+
+
+def test_what_a_gpu_has_handed_out_counts_in_values_of_float32(monkeypatch):
+    monkeypatch.setattr("torch.cuda.memory_allocated", lambda _: 4 << 40)
+    kept = memory_bounded._count(nn.Linear(2, 2), torch.device("cuda"))
+    assert kept.numbers == 1 << 40

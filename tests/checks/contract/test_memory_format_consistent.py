@@ -14,6 +14,7 @@ from fixtures.right import (
     smooth_gradient,
 )
 from fixtures.wrong.conditions import CONDITIONS
+from pytest_xai.checks.contract import memory_format_consistent
 from pytest_xai.checks.contract.twins import tolerance
 from pytest_xai.protocol import named
 
@@ -146,16 +147,17 @@ def test_what_the_model_does_not_take_is_left_out(finding, verdict):
 class Raw(nn.Module):
     """A model whose outputs depend on the order of memory."""
 
-    def __init__(self):
+    def __init__(self, change):
         super().__init__()
-        self.layer = models.chain(30, 3)
+        self.layer, self.change = models.chain(30, 3), change
 
     def forward(self, inputs):
-        return self.layer(inputs.flatten(1)) * (1 if inputs.is_contiguous() else 1.1)
+        return self.layer(inputs.flatten(1)) + (0 if inputs.is_contiguous() else self.change)
 
 
-def test_layouts_that_change_the_outputs_are_left_out(verdict):
-    judged = verdict(CHECK, gradient, xai.Subject(Raw(), torch.rand(4, 2, 3, 5).double()))
+@pytest.mark.parametrize("change", [0.1, -0.1])
+def test_layouts_that_change_the_outputs_are_left_out(change, verdict):
+    judged = verdict(CHECK, gradient, xai.Subject(Raw(change), torch.rand(4, 2, 3, 5).double()))
     assert judged.outcome == "not_applicable"
     assert judged.reason == "the model takes inputs of one layout only"
 
@@ -197,3 +199,25 @@ def test_noise_follows_memory(verdict, digits):
     judged = verdict(CHECK, smooth_gradient, digits)
     assert judged.outcome == "not_applicable"
     assert "draws other numbers in another order of memory" in judged.reason
+
+
+@pytest.mark.parametrize("share, near", [(9.9, True), (10.1, False), (-9.9, True), (-10.1, False)])
+def test_outputs_may_differ_by_ten_times_the_rounding_of_the_largest(share, near):
+    expected = torch.tensor([[1.0, -4.0], [1.0, 0.5]]).double()
+    moved = expected.clone()
+    moved[0, 0] += share * 1e-6 * 4
+    assert memory_format_consistent._near(moved, expected, 1e-6) is near
+
+
+def test_empty_maps_cannot_tell(verdict, table):
+    assert verdict(CHECK, lambda _, inputs, __: inputs * 0, table).outcome == "undecided"
+
+
+def test_a_model_that_draws_gives_the_same_outputs_in_every_layout(finding):
+    class Drawing(nn.Linear):
+        def forward(self, inputs):
+            return super().forward(inputs) + torch.rand(len(inputs), 3).to(inputs)
+
+    subject = xai.Subject(Drawing(4, 3).eval().double(), torch.rand(4, 4).double())
+    found, _ = finding(CHECK, gradient, subject)
+    assert list(found.facts) == ["change sliced", "change by rounding"]

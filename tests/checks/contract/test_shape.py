@@ -99,3 +99,11 @@ def test_one_call_for_each_batch_and_one_alone(recorder, verdict):
     subject = xai.Subject(torch.nn.Linear(3, 2).eval(), torch.rand(5, 3))
     verdict("shape", asked, subject)
     assert [len(inputs) for inputs in asked.inputs] == [5, 1]
+
+
+def test_values_that_are_for_another_check_do_not_end_this_one(finding, digits):
+    def explain(model, inputs, targets):
+        return inputs * torch.nan if len(inputs) > 1 else inputs[..., 1:]
+
+    found, _ = finding("shape", explain, digits)
+    assert found.values.tolist() == [1] + [0] * 31

@@ -8,6 +8,8 @@ import pytest_xai as xai
 from fixtures import models
 from fixtures.right import gradient, smooth_gradient
 from fixtures.wrong.hygiene import ACTS, HYGIENE, raising_after
+from pytest_xai import containment
+from pytest_xai.checks.contract import side_effects
 from pytest_xai.judge import judge
 from pytest_xai.protocol import named
 
@@ -253,3 +255,22 @@ FULL, PARTIAL = hooked("register_full_backward_hook"), hooked("register_backward
 def test_the_kind_of_hooks_of_one_explainer_does_not_refuse_the_next(order, bench, assign):
     outcomes = [judge(bench, named(each), assign("shape")).outcome for each in order]
     assert outcomes == ["passed", "passed", "passed"]
+
+
+def test_what_is_drawn_in_the_first_call_alone_counts(finding, normed):
+    calls = []
+
+    def explain(model, inputs, targets):
+        calls.append(1)
+        return gradient(model, inputs, targets) + (torch.rand(()) if len(calls) == 1 else 0)
+
+    found, _ = finding("side_effects", explain, normed)
+    assert found.values.sum() == 32
+    assert "drew from the global generator" in found.cause
+
+
+@pytest.mark.parametrize("count, more", [(1, ""), (2, " (and 1 more)"), (3, " (and 2 more)")])
+def test_of_each_kind_one_is_shown_and_the_others_counted(count, more):
+    effects = [containment.SideEffect("hook", f"layer{n}", "left") for n in range(count)]
+    shown = side_effects._summary([*effects, containment.SideEffect("grad", "weight", "left")])
+    assert shown == f"The explainer changed: hook of layer0: left{more}; grad of weight: left."

@@ -5,7 +5,7 @@ import torch
 
 import pytest_xai as xai
 from fixtures import models
-from pytest_xai.checks.contract.twins import moved, steady, tolerance
+from pytest_xai.checks.contract.twins import Twin, moved, steady, tolerance
 from pytest_xai.protocol import named
 
 EPS = torch.finfo(torch.float64).eps
@@ -118,3 +118,9 @@ def test_nothing_is_added_to_the_inputs_unless_it_is_said(bench):
     maps = torch.ones_like(bench.inputs)
     steady(bench, explain, bench.inputs, maps, torch.ones(2).double())
     assert torch.equal(seen[-1], 4 * bench.inputs.abs())
+
+
+@pytest.mark.parametrize("device", [None, torch.device("meta")])
+def test_a_twin_is_where_it_is_said_and_else_where_the_bench_is(device, bench):
+    twin = Twin.of(bench, lambda model: model, device=device)
+    assert twin.device == (torch.device("cpu") if device is None else device)

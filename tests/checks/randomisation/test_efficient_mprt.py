@@ -51,7 +51,7 @@ def test_the_figure_is_the_share_of_draws_that_raise_the_entropy(finding, digits
     _, redrawn, halves = by_hand
     found, bench = finding(CHECK, gradient, digits)
     names = ["conv1", "conv2", "fc1", "fc2"]
-    before, after = [], []
+    before, after, lasts = [], [], []
     for group in halves(bench):
         before += [by_numpy(m) for m in gradient(digits.model, group.inputs, group.targets)]
         draws = [
@@ -59,8 +59,11 @@ def test_the_figure_is_the_share_of_draws_that_raise_the_entropy(finding, digits
             for draw in range(4)
         ]
         after += [[by_numpy(maps[place]) for maps in draws] for place in range(16)]
+        lasts.append(draws[-1])
     ordered, disordered = torch.tensor(before)[:, None], torch.tensor(after)
     assert torch.allclose(found.values, (disordered > ordered).double().mean(1))
     relative = ((disordered - ordered) / ordered).mean(1)
     assert torch.allclose(found.facts["relative rise"], relative)
+    assert torch.allclose(found.facts["all drawn anew"], disordered.mean(1))
+    assert torch.equal(found.tensors["map, all drawn anew"], torch.cat(lasts))
     assert found.limits == 0.5
