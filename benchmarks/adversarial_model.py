@@ -16,7 +16,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from benchmarks.agreement import put_into
+from benchmarks.page import print_or_write
 from pytest_xai import Subject, checks, explainers
 from pytest_xai.bench import Bench
 from pytest_xai.judge import Assignment, judge
@@ -217,10 +217,7 @@ def main() -> int:
     pair = disguised(arguments.images)
     parts: list[Callable[[Subject, Subject], str]] = [shown, agreement, judged]
     text = "\n\n".join([alike, *(part(*pair) for part in parts)])
-    if arguments.write is None:
-        print(text)
-    else:
-        put_into(arguments.write, text)
+    print_or_write(arguments.write, text)
     return 0 if kept else 1
 
 

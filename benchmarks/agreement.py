@@ -1,20 +1,19 @@
 """Where two libraries have one method: how far their maps agree, on the same network and images.
 
-    python benchmarks/agreement.py [--write docs/agreement.md]
+    python -m benchmarks.agreement [--write docs/agreement.md]
 
 Prints a table in Markdown: the largest difference of two maps over the largest value of the first,
 and the mean Spearman correlation, over 16 images in float64. The tests hold the figures to what is
 written here as expected (tests/explainers/test_agreement.py).
 """
 
-import argparse
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
+from benchmarks.page import page_asked_for, print_or_write
 from pytest_xai import explainers, measures
 from pytest_xai.measures import spatial
 from pytest_xai.subjects import load_digits, load_shapes
@@ -271,25 +270,9 @@ def table() -> str:
     return "\n".join(lines)
 
 
-def put_into(page: Path, made: str) -> None:
-    """Replace what stands between the marks of a page."""
-    text = page.read_text("utf-8")
-    head, _, rest = text.partition("<!-- table -->\n")
-    _, _, tail = rest.partition("<!-- end of table -->")
-    new = page.with_suffix(".new")
-    new.write_text(f"{head}<!-- table -->\n\n{made}\n\n<!-- end of table -->{tail}", "utf-8")
-    new.replace(page)
-
-
 def main() -> None:
     """Print the table, or write it between the marks of a page."""
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--write", type=Path, help="the page whose table is replaced")
-    page = parser.parse_args().write
-    if page is None:
-        print(table())
-    else:
-        put_into(page, table())
+    print_or_write(page_asked_for(__doc__, several=False), table())
 
 
 if __name__ == "__main__":

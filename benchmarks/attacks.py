@@ -7,20 +7,18 @@ else needs: install them for this alone. Success, norms and evaluations of both 
 the same code, on 100 images that the network gets right.
 """
 
-import argparse
 import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from importlib.metadata import version
 from itertools import pairwise
-from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from benchmarks.agreement import put_into
+from benchmarks.page import page_asked_for, print_or_write
 from pytest_xai import Bench, Subject, attacks
 from pytest_xai.attacks import Attacked
 from pytest_xai.subjects import load_digits
@@ -341,13 +339,7 @@ def table() -> str:
 
 def main() -> None:
     """Print the table, or write it between the marks of a page."""
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--write", type=Path, help="the page whose table is replaced")
-    page = parser.parse_args().write
-    if page is None:
-        print(table())
-    else:
-        put_into(page, table())
+    print_or_write(page_asked_for(__doc__, several=False), table())
 
 
 if __name__ == "__main__":

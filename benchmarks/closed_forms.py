@@ -7,16 +7,14 @@ networks, and the pairs that are not right to 1e-6. The tests hold each pair to 
 (tests/subjects/probes/test_closed_forms.py).
 """
 
-import argparse
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cache
-from pathlib import Path
 
 import torch
 from torch import Tensor
 
-from benchmarks.agreement import put_into
+from benchmarks.page import page_asked_for, print_or_write
 from pytest_xai import explainers
 from pytest_xai.errors import InvalidArgument, NotApplicable
 from pytest_xai.subject import Subject
@@ -223,13 +221,7 @@ def table() -> str:
 
 def main() -> None:
     """Print the tables, or write them between the marks of a page."""
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--write", type=Path, help="the page whose tables are replaced")
-    page = parser.parse_args().write
-    if page is None:
-        print(table())
-    else:
-        put_into(page, table())
+    print_or_write(page_asked_for(__doc__), table())
 
 
 if __name__ == "__main__":

@@ -9,18 +9,16 @@ checks say of the same methods while the prediction holds. The tests hold the pa
 some of its figures to a run (tests/checks/adversarial/test_galli.py).
 """
 
-import argparse
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
-from pathlib import Path
 
 import numpy as np
 import torch
 from scipy.stats import bootstrap
 from torch import Tensor
 
-from benchmarks.agreement import put_into
+from benchmarks.page import page_asked_for, print_or_write
 from pytest_xai import Verdict, attacks, checks, explainers
 from pytest_xai.attacks import Attacked
 from pytest_xai.attacks.comparison import EPSILON, dice_under_attack
@@ -217,14 +215,9 @@ def tables() -> str:
 
 def main() -> None:
     """Print the tables, or write them between the marks of a page."""
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--write", type=Path, help="the page whose tables are replaced")
-    page = parser.parse_args().write
+    page = page_asked_for(__doc__)
     torch.set_num_threads(1)
-    if page is None:
-        print(tables())
-    else:
-        put_into(page, tables())
+    print_or_write(page, tables())
 
 
 if __name__ == "__main__":

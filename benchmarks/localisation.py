@@ -1,6 +1,6 @@
 """Do the maps find the object? The pointing game on the shapes, and the mass on the watermark.
 
-    python benchmarks/localisation.py [--images 100] [--write docs/localisation.md]
+    python -m benchmarks.localisation [--images 100] [--write docs/localisation.md]
 
 Prints two tables in Markdown. First: the share of images whose largest value lies in the object, on
 held-out shapes that the network gets right, beside Grad-CAM and a random map, whose share is about
@@ -16,7 +16,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from benchmarks.agreement import put_into
+from benchmarks.page import print_or_write
 from pytest_xai import Subject, explainers
 from pytest_xai.measures import mass_inside, pointing_game, spatial
 from pytest_xai.subjects import load_shapes, load_shapes_images
@@ -141,10 +141,7 @@ def main() -> None:
     parser.add_argument("--write", type=Path, help="the page whose tables are replaced")
     arguments = parser.parse_args()
     made = f"{pointing_table(arguments.images)}\n\n{watermark_table()}"
-    if arguments.write is None:
-        print(made)
-    else:
-        put_into(arguments.write, made)
+    print_or_write(arguments.write, made)
 
 
 if __name__ == "__main__":

@@ -18,7 +18,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from benchmarks.agreement import put_into
+from benchmarks.page import print_or_write
 from pytest_xai import Subject, explainers
 from pytest_xai.attacks.fooling import (
     TOLERANCE,
@@ -196,10 +196,7 @@ def main() -> int:
     torch.set_num_threads(1)
     made = [table(size, arguments.images, arguments.others) for size in SIZES]
     text = "\n\n".join(rows for rows, _ in made)
-    if arguments.write is None:
-        print(text)
-    else:
-        put_into(arguments.write, text)
+    print_or_write(arguments.write, text)
     return 0 if all(kept for _, kept in made) else 1
 
 

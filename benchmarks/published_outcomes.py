@@ -8,14 +8,12 @@ The verdicts are those that `check_explainer` gives. The tests hold the page to 
 of its rows to a run (tests/checks/randomisation/test_published_outcomes.py).
 """
 
-import argparse
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cache
-from pathlib import Path
 
-from benchmarks.agreement import put_into
+from benchmarks.page import page_asked_for, print_or_write
 from pytest_xai import Subject, Verdict, check_explainer, explainers
 from pytest_xai.subjects import load_digits, load_shapes
 
@@ -309,13 +307,7 @@ def tables() -> str:
 
 def main() -> None:
     """Print the tables, or write them between the marks of a page."""
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--write", type=Path, help="the page whose tables are replaced")
-    page = parser.parse_args().write
-    if page is None:
-        print(tables())
-    else:
-        put_into(page, tables())
+    print_or_write(page_asked_for(__doc__), tables())
 
 
 if __name__ == "__main__":

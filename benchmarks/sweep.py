@@ -23,7 +23,7 @@ from pathlib import Path
 
 import torch
 
-from benchmarks.agreement import put_into
+from benchmarks.page import put_into
 from pytest_xai import explainers
 from pytest_xai.checking import check_explainer, fitting
 from pytest_xai.explainers.defects import KNOWN_DEFECTS, expected_failures

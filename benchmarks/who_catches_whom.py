@@ -8,17 +8,15 @@ fixtures/wrong). The tests hold the page to what the checks say
 (tests/test_wrong_explainers.py).
 """
 
-import argparse
 import sys
 import warnings
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 import torch
 
-from benchmarks.agreement import put_into
+from benchmarks.page import page_asked_for, print_or_write
 from fixtures.wrong import WRONG
 from fixtures.wrong.shipped import RIGHT, SHIPPED
 from fixtures.wrong.subjects import subject_of
@@ -206,19 +204,13 @@ def rows_of(page: str) -> dict[str, tuple[frozenset[str], bool]]:
 
 def main() -> None:
     """Print the tables, or write them between the marks of a page."""
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--write", type=Path, help="the page whose tables are replaced")
-    page = parser.parse_args().write
+    page = page_asked_for(__doc__)
     torch.set_num_threads(1)
     warnings.simplefilter("ignore")
     wrong = [name for name, case in rights().items() if not missed(caught(case))]
     if wrong:
         sys.exit(f"right explainers are caught: {', '.join(wrong)}")
-    made = tables({name: caught(case) for name, case in cases().items()})
-    if page is None:
-        print(made)
-    else:
-        put_into(page, made)
+    print_or_write(page, tables({name: caught(case) for name, case in cases().items()}))
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 import copy
 from collections.abc import Callable, Hashable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import torch
@@ -18,7 +19,7 @@ from pytest_xai.protocol import NEEDS_NEW, NamedExplainer, archive_of, normalise
 from pytest_xai.seeds import derive_seed, generator, seeded
 from pytest_xai.subject import Subject
 
-__all__ = ["ROUND", "Bench"]
+__all__ = ["ROUND", "Bench", "predicted"]
 
 # Largest round of images; a chunk divides it, so that chunks are the same whoever asks.
 ROUND = 32
@@ -83,6 +84,11 @@ class Bench:
         part.images = self.images[start:stop]
         part._start = self._start + start
         return part
+
+    def rows(self, part: "Bench") -> slice:
+        """Where the images of a view of this bench are among its own."""
+        first = part._start - self._start
+        return slice(first, first + len(part))
 
     def chunks(self) -> Iterator["Bench"]:
         """Views of at most one batch each, the same wherever the round begins."""
@@ -170,8 +176,7 @@ class Bench:
 
     def predictions(self, inputs: Tensor | None = None) -> Tensor:
         """The predicted class, LongTensor (n,); for a single output 1 above zero, else 0."""
-        logits = self.logits(inputs)
-        return (logits[:, 0] > 0).long() if self.classes == 1 else logits.argmax(1)
+        return predicted(self.logits(inputs))
 
     def baseline_scores(self) -> Tensor:
         """The explained output at the baseline, (n,)."""
@@ -238,10 +243,8 @@ class Bench:
         self._shared.artefacts[("explainer", id(explainer.call))] = explainer.call
 
         def explain(chunk: Bench) -> Tensor:
-            if targets is None:
-                return chunk.explain(explainer, chunk.inputs)
-            first = chunk._start - self._start
-            return chunk.explain(explainer, chunk.inputs, targets[first : first + len(chunk)])
+            own = None if targets is None else targets[self.rows(chunk)]
+            return chunk.explain(explainer, chunk.inputs, own)
 
         return self.share(key, explain)
 
@@ -363,7 +366,7 @@ class Bench:
         parts = []
         for chunk in self.chunks():
             place = ("chunk", key, chunk._start, len(chunk))
-            parts.append(self._once(place, lambda chunk=chunk: make(chunk)))  # type: ignore[misc]
+            parts.append(self._once(place, partial(make, chunk)))
         return torch.cat(parts)
 
     def _once(self, place: Hashable, make: Callable[[], Tensor]) -> Tensor:
@@ -451,3 +454,11 @@ class Bench:
         """Undo what the model changed in itself: kept activations, which no copy can hold."""
         with self.guard.watch():
             pass
+
+
+def predicted(logits: Tensor) -> Tensor:
+    """The class that logits (n, classes) predict, LongTensor (n,).
+
+    The largest one; of a single logit 1 above zero, else 0.
+    """
+    return (logits[:, 0] > 0).long() if logits.shape[1] == 1 else logits.argmax(1)

@@ -33,8 +33,7 @@ def before_the_boundary(bench: Bench, found: Attacked, *, halvings: int = 10) ->
     name = ("before the boundary", halvings, *found.name)
 
     def make(chunk: Bench) -> Tensor:
-        first = bench.images.index(chunk.images[0])
-        rows = slice(first, first + len(chunk))
+        rows = bench.rows(chunk)
         return _bisected(chunk, found.inputs[rows], found.flipped[rows], halvings)
 
     return attacked(bench, name, make, norm=found.norm)

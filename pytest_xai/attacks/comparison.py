@@ -116,9 +116,8 @@ def noise_like(bench: Bench, found: Attacked) -> Attacked:
     name = ("noise", *found.name)
 
     def make(chunk: Bench) -> Tensor:
-        first = bench.images.index(chunk.images[0])
         noise = same_size_noise(
-            found.inputs[first : first + len(chunk)] - chunk.inputs,
+            found.inputs[bench.rows(chunk)] - chunk.inputs,
             chunk.inputs,
             bounds=chunk.bounds,
             generator=chunk.generator(*name),

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from pytest_xai.attacks.arguments import require_count
 from pytest_xai.attacks.door import by_foolbox_on_unit_range, foolbox
-from pytest_xai.attacks.verified import Attacked, attacked, carried_out_by
+from pytest_xai.attacks.verified import Attacked, attacked_by
 from pytest_xai.attacks.victim import Victim
 from pytest_xai.bench import Bench
 from pytest_xai.errors import NotApplicable
@@ -49,8 +49,7 @@ def hop_skip_jump(bench: Bench, *, steps: int = 10, draws: int = 50) -> Attacked
         return made
 
     name = ("hop_skip_jump", steps, draws)
-    made = carried_out_by(name, by_foolbox_on_unit_range(attack))
-    return attacked(bench, name, made, norm=2.0)
+    return attacked_by(bench, name, by_foolbox_on_unit_range(attack), norm=2.0)
 
 
 def _starts(model: Any, inputs: Tensor, victim: Victim) -> tuple[Tensor, Tensor]:

@@ -12,7 +12,7 @@ from torch import Tensor
 from pytest_xai.attacks.victim import Attack, carried_out
 from pytest_xai.bench import Bench
 
-__all__ = ["Attacked", "attacked", "carried_out_by"]
+__all__ = ["Attacked", "attacked", "attacked_by", "slack_of", "within"]
 
 # Bounds and budgets are kept to this share of the range, and to the rounding of the inputs.
 _SLACK = 1e-5
@@ -74,6 +74,7 @@ def attacked(
     inputs = _finite(bench, made)
     delta = (inputs - bench.inputs).flatten(1).double()
     size = torch.linalg.vector_norm(delta, ord=norm, dim=1)
+    inside = within(made, bench.bounds, slack_of(bench.bounds, bench.inputs.dtype))
     return Attacked(
         name=name,
         norm=norm,
@@ -81,14 +82,54 @@ def attacked(
         predicted=predicted,
         correct=torch.ones_like(before).bool() if bench.classes == 1 else before == bench.targets,
         flipped=predicted != before,
-        within=_within(bench, made) & _affordable(bench, size, norm, budget),
+        within=inside & _affordable(bench, size, norm, budget),
         size=size,
     )
 
 
-def carried_out_by(name: tuple[Hashable, ...], attack: Attack) -> Callable[[Bench], Tensor]:
-    """How `attacked` has an attack carried out on one chunk."""
-    return lambda chunk: carried_out(chunk, name, attack)
+def attacked_by(
+    bench: Bench,
+    name: tuple[Hashable, ...],
+    attack: Attack,
+    *,
+    norm: float,
+    budget: float | None = None,
+) -> Attacked:
+    """Carry out an attack, whose seeds follow from its name, and look at what it made.
+
+    Args:
+        bench: whose images.
+        name: as for `attacked`.
+        attack: what to carry out.
+        norm: as for `attacked`.
+        budget: as for `attacked`.
+
+    Raises:
+        GuestError: the model raised.
+        NotApplicable: the inputs have no range.
+    """
+    return attacked(
+        bench, name, lambda chunk: carried_out(chunk, name, attack), norm=norm, budget=budget
+    )
+
+
+def slack_of(bounds: tuple[float, float], dtype: torch.dtype) -> float:
+    """By how much bounds and budgets may be missed for inputs of a dtype, in their units."""
+    low, high = bounds
+    return _SLACK * (high - low) + torch.finfo(dtype).eps * max(abs(low), abs(high))
+
+
+def within(inputs: Tensor, bounds: tuple[float, float], slack: float) -> Tensor:
+    """Whether all values are within the bounds, but for the slack, BoolTensor (n,).
+
+    Args:
+        inputs: (n, *shape).
+        bounds: (low, high).
+        slack: of `slack_of`.
+    """
+    low, high = bounds
+    # Written so that a comparison with NaN is a breach.
+    return ((inputs >= low - slack) & (inputs <= high + slack)).flatten(1).all(1)
 
 
 def _finite(bench: Bench, made: Tensor) -> Tensor:
@@ -96,22 +137,10 @@ def _finite(bench: Bench, made: Tensor) -> Tensor:
     return torch.where(finite.reshape(-1, *[1] * (made.ndim - 1)), made, bench.inputs)
 
 
-def _slack(bench: Bench) -> float:
-    low, high = bench.bounds
-    rounding = torch.finfo(bench.inputs.dtype).eps * max(abs(low), abs(high))
-    return _SLACK * (high - low) + rounding
-
-
-def _within(bench: Bench, made: Tensor) -> Tensor:
-    (low, high), slack = bench.bounds, _slack(bench)
-    # Written so that a comparison with NaN is a breach.
-    return ((made >= low - slack) & (made <= high + slack)).flatten(1).all(1)
-
-
 def _affordable(bench: Bench, size: Tensor, norm: float, budget: float | None) -> Tensor:
     if budget is None:
         return torch.ones_like(size).bool()
     # Every element is rounded; in the L0 norm, which counts them, that makes no difference.
     share = {0.0: 0.0, 2.0: bench.inputs[0].numel() ** 0.5}.get(norm, 1.0)
-    affordable: Tensor = size <= budget + share * _slack(bench)
+    affordable: Tensor = size <= budget + share * slack_of(bench.bounds, bench.inputs.dtype)
     return affordable

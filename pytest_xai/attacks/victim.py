@@ -12,7 +12,7 @@ from pytest_xai.errors import NotApplicable
 from pytest_xai.guests import in_batches
 from pytest_xai.seeds import seeded
 
-__all__ = ["Attack", "Victim", "carried_out", "require_gradient"]
+__all__ = ["Attack", "Victim", "carried_out", "require_gradient", "two_or_more"]
 
 # Populations of attacks without gradients: that many points per image of a batch go through the
 # network at once, and fewer where that would be more elements than 16 images of 3 x 224 x 224.
@@ -89,6 +89,14 @@ def margin(logits: Tensor, labels: Tensor) -> Tensor:
     return own.squeeze(1) - others.amax(1)
 
 
+def two_or_more(logits: Tensor) -> Tensor:
+    """A logit for each class, (n, classes), where a single logit z becomes (-z / 2, z / 2).
+
+    By softmax these have the probabilities that the logistic function gives to z.
+    """
+    return torch.cat([-logits / 2, logits / 2], 1) if logits.shape[1] == 1 else logits
+
+
 def require_gradient(bench: Bench) -> None:
     """Refuse what no gradient-based attack can be carried out on.
 
@@ -151,12 +159,11 @@ def _no_gradients_kept(model: nn.Module) -> Iterator[None]:
 
 
 class _TwoLogits(nn.Module):
-    """A single logit z as the two logits (-z / 2, z / 2): the same classifier, with two classes."""
+    """A model of a single logit as the same classifier with two classes."""
 
     def __init__(self, model: nn.Module) -> None:
         super().__init__()
         self.model = model
 
     def forward(self, inputs: Tensor) -> Tensor:
-        logit: Tensor = self.model(inputs)
-        return torch.cat([-logit / 2, logit / 2], 1)
+        return two_or_more(self.model(inputs))

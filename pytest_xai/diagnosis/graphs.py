@@ -1,7 +1,6 @@
 """A network as a graph of steps, so that it can be cut between any two of them."""
 
 import operator
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -143,6 +142,6 @@ def function_of(node: fx.Node) -> str:
     if node.op == "call_method":
         return str(node.target)
     if node.op == "call_function":
-        target: Callable[..., Any] = node.target  # type: ignore[assignment]
+        target = node.target
         return "getitem" if target is operator.getitem else getattr(target, "__name__", str(target))
     return ""

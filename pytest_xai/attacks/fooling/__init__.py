@@ -6,12 +6,9 @@ be differentiated, else through the differentiable method most like it, else it 
 at all; whatever the way, only what is seen on the explainer and the network themselves counts.
 """
 
+from pytest_xai.attacks.comparison import EPSILON
 from pytest_xai.attacks.fooling.attack import Fooled, fool
-from pytest_xai.attacks.fooling.finding import (
-    EPSILON,
-    kept_under_attack,
-    kept_under_noise,
-)
+from pytest_xai.attacks.fooling.finding import kept_under_attack, kept_under_noise
 from pytest_xai.attacks.fooling.goals import (
     Goal,
     mass_centre,

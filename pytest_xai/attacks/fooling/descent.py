@@ -7,6 +7,7 @@ from torch.nn import functional
 from pytest_xai.attacks.fooling.goals import Goal
 from pytest_xai.attacks.fooling.ways import Way
 from pytest_xai.attacks.fooling.worst import TOLERANCE, Ball, Worst, confidence
+from pytest_xai.attacks.victim import two_or_more
 from pytest_xai.bench import Bench
 from pytest_xai.seeds import seeded
 
@@ -43,10 +44,13 @@ def descend(bench: Bench, way: Way, goal: Goal, worst: Worst, *, steps: int, eve
     inputs = random_start(bench, ball)
     velocity = torch.zeros_like(inputs)
     first, last = _SHARPNESS
+    held = bench.predictions()
+    before = confidence(bench.logits(), held)
     for step in range(steps):
         progress = step / steps
         slope = way.slope(bench, goal, inputs, first * (last / first) ** progress)
-        velocity = _MOMENTUM * velocity + _unit(_kept_held(bench, inputs, slope))
+        slope = _kept_held(bench, inputs, slope, held, before)
+        velocity = _MOMENTUM * velocity + _unit(slope)
         stride = _STRIDE * (1 - progress) * ball.size
         inputs = ball.nearest(inputs - stride * velocity.sign())
         if (step + 1) % every == 0:
@@ -60,15 +64,20 @@ def random_start(bench: Bench, ball: Ball) -> Tensor:
     return ball.nearest(ball.centre + ball.size * (2 * drawn - 1))
 
 
-def _kept_held(bench: Bench, inputs: Tensor, slope: Tensor) -> Tensor:
-    """The slope, or where the prediction is about to be lost the way away from it."""
-    classes, before = bench.predictions(), confidence(bench.logits(), bench.predictions())
+def _kept_held(bench: Bench, inputs: Tensor, slope: Tensor, held: Tensor, before: Tensor) -> Tensor:
+    """The slope, or where the prediction is about to be lost the way away from it.
+
+    Args:
+        bench: whose model.
+        inputs: where the walk is.
+        slope: there.
+        held: the predicted classes that are to stay, LongTensor (n,).
+        before: their probabilities for the bench's own images, (n,).
+    """
 
     def away(batch: Tensor, wanted: Tensor, was: Tensor, own: Tensor) -> Tensor:
         leaf = batch.detach().clone().requires_grad_()
-        logits = bench.subject.model(leaf)
-        if bench.classes == 1:
-            logits = torch.cat([torch.zeros_like(logits), logits], 1)
+        logits = two_or_more(bench.subject.model(leaf))
         now = confidence(logits.detach(), wanted)
         lost = logits.argmax(1) != wanted
         # Cross entropy falls as the confidence grows; one that is too large has to fall.
@@ -79,7 +88,7 @@ def _kept_held(bench: Bench, inputs: Tensor, slope: Tensor) -> Tensor:
         return torch.where(alarmed.reshape(-1, *[1] * (own.ndim - 1)), back, own)
 
     with torch.enable_grad(), seeded(bench.derive_seed("model", bench.images[0])):
-        return bench.batched(away, inputs, classes, before, slope)
+        return bench.batched(away, inputs, held, before, slope)
 
 
 def _unit(slope: Tensor) -> Tensor:

@@ -5,6 +5,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from pytest_xai.attacks.comparison import EPSILON
 from pytest_xai.attacks.fooling.attack import Fooled, fool
 from pytest_xai.attacks.fooling.goals import Goal, one_channel
 from pytest_xai.attacks.fooling.worst import confidence, holds
@@ -14,10 +15,7 @@ from pytest_xai.perturbations.noise import same_size_noise
 from pytest_xai.protocol import NamedExplainer
 from pytest_xai.verdict import Finding
 
-__all__ = ["EPSILON", "kept_under_attack", "kept_under_noise"]
-
-# A change of 8 of 256 grey levels: the usual size at which people see no difference.
-EPSILON = 8 / 255
+__all__ = ["kept_under_attack", "kept_under_noise"]
 
 
 def kept_under_attack(

@@ -6,15 +6,15 @@ import torch
 from torch import Tensor
 
 from pytest_xai.attacks.fooling.goals import Goal, one_channel
-from pytest_xai.bench import Bench
+from pytest_xai.attacks.verified import slack_of, within
+from pytest_xai.attacks.victim import two_or_more
+from pytest_xai.bench import Bench, predicted
 from pytest_xai.protocol import NamedExplainer
 
 __all__ = ["TOLERANCE", "Ball", "Worst", "confidence", "holds"]
 
 # The probability of the predicted class may change by so much.
 TOLERANCE = 0.1
-# Bounds and budgets are kept to this share of the range, and to the rounding of the inputs.
-_SLACK = 1e-5
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -44,11 +44,9 @@ class Ball:
 
     def holds(self, inputs: Tensor) -> Tensor:
         """Whether they are in it up to rounding, BoolTensor (n,); never for NaN."""
-        low, high = self.bounds
-        rounding = torch.finfo(inputs.dtype).eps * max(abs(low), abs(high))
-        slack = _SLACK * (high - low) + rounding
+        slack = slack_of(self.bounds, inputs.dtype)
         near = (inputs - self.centre).abs() <= self.size + slack
-        return (near & (inputs >= low - slack) & (inputs <= high + slack)).flatten(1).all(1)
+        return near.flatten(1).all(1) & within(inputs, self.bounds, slack)
 
 
 class Worst:
@@ -112,16 +110,13 @@ def holds(bench: Bench, inputs: Tensor) -> Tensor:
     """
     logits = bench.logits(inputs)
     before = bench.predictions()
-    predicted = (logits[:, 0] > 0).long() if bench.classes == 1 else logits.argmax(1)
     change = confidence(logits, before) - confidence(bench.logits(), before)
-    return (predicted == before) & (change.abs() <= TOLERANCE)
+    return (predicted(logits) == before) & (change.abs() <= TOLERANCE)
 
 
 def confidence(logits: Tensor, classes: Tensor) -> Tensor:
     """Probability of the class by softmax, (n,); of a single logit by its logistic function."""
-    if logits.shape[1] == 1:
-        logits = torch.cat([torch.zeros_like(logits), logits], 1)
-    return logits.softmax(1).gather(1, classes[:, None])[:, 0]
+    return two_or_more(logits).softmax(1).gather(1, classes[:, None])[:, 0]
 
 
 def _where(chosen: Tensor, ours: Tensor, theirs: Tensor) -> Tensor:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from pytest_xai.bench import Bench
+from pytest_xai.bench import Bench, predicted
 from pytest_xai.measures.arguments import as_float64, require_same
 from pytest_xai.nulls import halfway, partners
 from pytest_xai.perturbations.noise import random_direction
@@ -151,7 +151,7 @@ def _answers(chunk: Bench) -> Tensor:
         copies = perturbed(chunk, number)
         step = as_float64(copies).flatten(1) - inputs
         theirs, within = _asked(chunk, copies)
-        held = _predicted(theirs) == _predicted(outputs)
+        held = predicted(theirs) == predicted(outputs)
         row = [held.double(), step.norm(dim=1), (step / divisor).norm(dim=1)]
         row.append((theirs - outputs).norm(dim=1))
         row.append(_representation_change(within, inside))
@@ -193,10 +193,6 @@ def _divisor(rows: Tensor) -> Tensor:
     """The absolute values, (n, m), none below a tenth of their largest."""
     sizes = rows.abs()
     return torch.maximum(sizes, SMALL * sizes.amax(1, keepdim=True))
-
-
-def _predicted(outputs: Tensor) -> Tensor:
-    return (outputs[:, 0] > 0).long() if outputs.shape[1] == 1 else outputs.argmax(1)
 
 
 def _asked(chunk: Bench, inputs: Tensor) -> tuple[Tensor, Tensor]:
