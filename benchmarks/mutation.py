@@ -1,6 +1,6 @@
 """The mutation score: how many small defects, planted one at a time, the tests see.
 
-    python -m benchmarks.mutation [--modules measures verdict checks] [--share 0.2] [--jobs 2]
+    python -m benchmarks.mutation [--modules checks/contract] [--share 0.2] [--write PAGE]
 
 The defects are cosmic-ray's (an operator replaced, a comparison turned, a constant moved by one, a
 condition negated, a loop left out) and one of our own (an absolute value dropped). What no run of
@@ -17,10 +17,10 @@ fails or the module no longer imports. The limit is on processor time, so that a
 not matter: five times that of the same tests without a mutant, and a few seconds. Those that reach
 it are killed too, and counted apart.
 
-How to read it: a row for each module and, below it, every survivor with its line. A survivor is a
-line that no test holds, or a mutant that means the same; docs/mutation-score.md says which. With
-``--share`` a part is drawn, by a fixed seed, and the score is that of the part. Exits with 1 below
-``--least``.
+How to read it: a line for each module and, below it, every survivor. A survivor is a line that no
+test holds, or a mutant that means the same; docs/mutation-score.md, whose tables ``--write`` makes,
+says which. With ``--share`` a part is drawn, by a fixed seed, and the score is that of the part.
+Exits with 1 below ``--least``.
 """
 
 import argparse
@@ -47,6 +47,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
+from benchmarks.page import print_or_write
 
 ROOT = Path(__file__).parents[1]
 
@@ -569,48 +571,116 @@ def _preload() -> None:
     assert not any(name.partition(".")[0] == "pytest_xai" for name in sys.modules)
 
 
+@dataclass(frozen=True, kw_only=True)
+class Score:
+    """What became of the mutants of one module, or of several together.
+
+    Attributes:
+        place: of the module in the package, or the folder of several.
+        mutants: how many were planted.
+        killed: how many the tests saw, those at the limit of time included.
+        at_limit: how many of these were at the limit.
+        seconds: of processor time, of all together.
+        survivors: the others: number of the line and its text with the defect.
+    """
+
+    place: str
+    mutants: int
+    killed: int
+    at_limit: int
+    seconds: float
+    survivors: tuple[tuple[int, str], ...] = ()
+
+
+def scored(module: Path, *, share: float, seed: int, jobs: int) -> Score | None:
+    """Plant the mutants of a module, or a share of them; None: there is nothing to plant in it.
+
+    Raises:
+        SystemExit: the tests fail without a mutant.
+    """
+    name = ".".join(module.relative_to(ROOT).with_suffix("").parts)
+    drawn = mutants(module, name)
+    if not drawn:
+        return None
+    count = max(1, round(share * len(drawn)))
+    drawn = random.Random(f"{name} {seed}").sample(drawn, count)  # noqa: S311
+    try:
+        results = campaign(drawn, tests_of(module), stem=module.stem, jobs=jobs)
+    except RuntimeError as error:
+        raise SystemExit(f"{name}: {error}") from None
+    outcomes = Counter(outcome for outcome, _ in results)
+    pairs = zip(drawn, results, strict=True)
+    return Score(
+        place=module.relative_to(ROOT / "pytest_xai").with_suffix("").as_posix(),
+        mutants=len(drawn),
+        killed=len(drawn) - outcomes["survived"],
+        at_limit=outcomes["limit"],
+        seconds=sum(took for _, took in results),
+        survivors=tuple(sorted((m.line, m.text) for m, (what, _) in pairs if what == "survived")),
+    )
+
+
+def table(scores: Sequence[Score]) -> str:
+    """The page's tables: every folder of modules, and every module with its survivors' lines."""
+    folders: dict[str, list[Score]] = {}
+    for score in scores:
+        folders.setdefault(score.place.rpartition("/")[0] or score.place, []).append(score)
+    sums = [_together(folder, of_it) for folder, of_it in folders.items()]
+    lines = ["| modules | mutants | killed | |", "| --- | ---: | ---: | ---: |"]
+    for each in (*sums, _together("", scores)):
+        name = f"`{each.place}`" if each.place else "together"
+        share = each.killed / each.mutants
+        lines.append(f"| {name} | {each.mutants} | {each.killed} | {share:.1%} |")
+    lines += ["", "| module | mutants | killed | survivors, by line |"]
+    lines += ["| --- | ---: | ---: | --- |"]
+    for each in scores:
+        survivors = ", ".join(str(line) for line, _ in each.survivors)
+        lines.append(f"| `{each.place}` | {each.mutants} | {each.killed} | {survivors} |")
+    return "\n".join(lines)
+
+
+def _together(place: str, scores: Sequence[Score]) -> Score:
+    return Score(
+        place=place,
+        mutants=sum(each.mutants for each in scores),
+        killed=sum(each.killed for each in scores),
+        at_limit=sum(each.at_limit for each in scores),
+        seconds=sum(each.seconds for each in scores),
+    )
+
+
 def main() -> None:
-    """Print the table and the survivors."""
+    """Print what survives, module by module, and then the tables, or write these to a page."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--modules", nargs="+", default=["measures", "verdict", "checks"])
     parser.add_argument("--share", type=float, default=1.0, help="part of the mutants to draw")
     parser.add_argument("--seed", type=int, default=0, help="of the draw")
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--least", type=float, default=0.9, help="exit with 1 below this score")
+    parser.add_argument("--write", type=Path, help="the page whose tables are replaced")
     options = parser.parse_args()
+    page = options.write and options.write.resolve()
     os.chdir(ROOT)
     sys.path.insert(0, str(ROOT))
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     _preload()
-    counts: Counter[str] = Counter()
-    print(f"{'module':<46} mutants  killed (at the limit)  seconds per mutant")
+    scores = []
     for module in modules(options.modules):
-        name = ".".join(module.relative_to(ROOT).with_suffix("").parts)
-        drawn = mutants(module, name)
-        if not drawn:
+        score = scored(module, share=options.share, seed=options.seed, jobs=options.jobs)
+        if score is None:
             continue
-        count = max(1, round(options.share * len(drawn)))
-        drawn = random.Random(f"{name} {options.seed}").sample(drawn, count)  # noqa: S311
-        try:
-            results = campaign(drawn, tests_of(module), stem=module.stem, jobs=options.jobs)
-        except RuntimeError as error:
-            raise SystemExit(f"{name}: {error}") from None
-        outcomes = Counter(outcome for outcome, _ in results)
-        counts += outcomes
-        killed, seconds = len(drawn) - outcomes["survived"], sum(took for _, took in results)
-        place = str(module.relative_to(ROOT / "pytest_xai"))
-        each = seconds / len(drawn)
+        scores.append(score)
         print(
-            f"{place:<46} {len(drawn):>7} {killed:>7} {outcomes['limit']:>15} {each:>19.1f}",
-            flush=True,
+            f"{score.place}: {score.killed} of {score.mutants} killed, {score.at_limit} of them at "
+            f"the limit; {score.seconds / score.mutants:.1f} s each"
         )
-        for mutant, (outcome, _) in zip(drawn, results, strict=True):
-            if outcome == "survived":
-                print(f"    survived: {place}:{mutant.line}: {mutant.text}", flush=True)
-    total = counts.total()
-    score = 1 - counts["survived"] / total
-    print(f"{total - counts['survived']} of {total} mutants killed: {score:.1%}")
-    sys.exit(score < options.least)
+        for line, text in score.survivors:
+            print(f"    survived: {score.place}.py:{line}: {text}")
+        sys.stdout.flush()
+    print_or_write(page, table(scores))
+    total = _together("", scores)
+    print(f"{total.killed} of {total.mutants} mutants killed: {total.killed / total.mutants:.1%}")
+    sys.exit(total.killed < options.least * total.mutants)
 
 
 if __name__ == "__main__":

@@ -183,3 +183,26 @@ def test_what_no_verdict_follows_from_is_not_planted(tmp_path):
     assert found.text == "@dataclass(frozen=False, slots=True, kw_only=True)"
     file.write_text("@check(cost=Cost(forward=2))\ndef f(a: int | None) -> None:\n    return a\n")
     assert mutation.mutants(file, "tiny") == []
+
+
+def test_the_tables_have_every_folder_and_every_module():
+    def score(place, killed, *survivors):
+        lines = tuple((line, "x = 0") for line in survivors)
+        return mutation.Score(
+            place=place, mutants=10, killed=killed, at_limit=0, seconds=1.0, survivors=lines
+        )
+
+    scores = [score("measures/masks", 10), score("measures/places", 8, 7, 12), score("verdict", 9)]
+    assert mutation.table(scores).splitlines() == [
+        "| modules | mutants | killed | |",
+        "| --- | ---: | ---: | ---: |",
+        "| `measures` | 20 | 18 | 90.0% |",
+        "| `verdict` | 10 | 9 | 90.0% |",
+        "| together | 30 | 27 | 90.0% |",
+        "",
+        "| module | mutants | killed | survivors, by line |",
+        "| --- | ---: | ---: | --- |",
+        "| `measures/masks` | 10 | 10 |  |",
+        "| `measures/places` | 10 | 8 | 7, 12 |",
+        "| `verdict` | 10 | 9 |  |",
+    ]
