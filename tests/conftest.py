@@ -1,5 +1,8 @@
-"""What every test starts from: one thread, and neither slow nor GPU tests unasked."""
+"""What every test starts from: one thread, the same seeds, neither slow nor GPU tests unasked."""
 
+import random
+
+import numpy as np
 import pytest
 import torch
 
@@ -22,3 +25,21 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         (wanted if asked else unasked).append(item)
     config.hook.pytest_deselected(items=unasked)
     items[:] = wanted
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup() -> None:
+    """Layers that tests build have the same weights in every run, alone or after other tests."""
+    _seed()
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_call() -> None:
+    """The same whether or not fixtures that are shared were set up for this test."""
+    _seed()
+
+
+def _seed() -> None:
+    random.seed(0)
+    np.random.seed(0)  # explainers under test draw from the global generator
+    torch.manual_seed(0)
