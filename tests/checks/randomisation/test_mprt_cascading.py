@@ -131,6 +131,9 @@ def test_the_figure_is_the_mean_rank_correlation_over_the_steps(
     assert torch.allclose(found.values, steps.mean(0))
     assert torch.allclose(found.facts["head drawn anew"], steps[0])
     assert torch.allclose(found.facts["all drawn anew"], steps[-1])
+    assert set(found.tensors) == {"input", "map", "map, all drawn anew"}
+    last = torch.cat([asked.maps[steps_of], asked.maps[2 * steps_of]])
+    assert torch.equal(found.tensors["map, all drawn anew"], last)
     targets = bench.targets.tolist()
     partners = [
         next(

@@ -102,3 +102,30 @@ def test_mirrored_classes_are_opposite_and_not_alike(verdict, borderline):
     passed = verdict(CHECK, gradient, borderline)
     assert passed.outcome == "passed"
     assert passed.figure == pytest.approx(-1)
+
+
+@pytest.mark.parametrize("turned", [False, True])
+def test_of_two_classes_maps_of_which_one_has_both_signs_count(turned, finding, borderline):
+    """Likewise or turned over: that they are of one sign is what would leave the latter open."""
+
+    def explain(model, inputs, targets):
+        mixed = (0.5 - inputs if turned else inputs - 0.5) + 0.1 * inputs.roll(1, 1)
+        return torch.where((targets == 0)[:, None], inputs, mixed)
+
+    found, bench = finding(CHECK, explain, borderline)
+    assert not found.values.isnan().any()
+    assert ((found.values < 0) == turned).all()
+
+
+def test_of_two_classes_positive_maps_that_are_alike_count(finding, borderline):
+    def explain(model, inputs, targets):
+        return torch.where((targets == 0)[:, None], inputs, inputs + inputs.roll(1, 1))
+
+    found, _ = finding(CHECK, explain, borderline)
+    assert ((found.values > 0.3) & (found.values < 0.99)).all()
+
+
+@pytest.mark.parametrize("subject, low", [("digits", 0), ("borderline", -1)])
+def test_only_two_classes_have_figures_below_zero(subject, low, finding, request):
+    found, _ = finding(CHECK, gradient, request.getfixturevalue(subject))
+    assert found.value_range == (low, 1)

@@ -61,6 +61,7 @@ def test_maps_that_are_turned_over_are_alike_in_the_figure(pair):
         ((3, 20), {FIGURE, SIGNED, "without sign", "Pearson"}),
         ((3, 2, 20), {FIGURE, SIGNED, "without sign", "Pearson", "SSIM"}),
         ((3, 1, 7, 9), {FIGURE, SIGNED, "without sign", "Pearson", "SSIM"}),
+        ((3, 1, 8, 9), {FIGURE, SIGNED, "without sign", "Pearson", "SSIM", "HOG"}),
         ((3, 1, 8, 8, 8), {FIGURE, SIGNED, "without sign", "Pearson", "SSIM"}),
     ],
 )
