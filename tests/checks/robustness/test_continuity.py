@@ -174,6 +174,26 @@ def test_noise_that_follows_the_seed_passes(verdict, digits):
     assert verdict(CHECK, explain, digits).outcome == "passed"
 
 
+def test_a_step_counts_where_both_of_its_ends_keep_the_prediction(finding, digits, monkeypatch):
+    """The third of four points is turned over: seen from the second and from the fourth."""
+    changed = torch.zeros(4, 32, dtype=torch.long)
+    changed[[1, 3], 0] = 1  # no end of those two steps holds at both ends
+    changed[3, 1] = 1  # the step before does
+    changed[:, 2] = 1
+    points = itertools.count()
+
+    def predictions(bench, inputs=None):
+        return torch.zeros(len(bench)).long() if inputs is None else changed[next(points)]
+
+    monkeypatch.setattr(xai.Bench, "predictions", predictions)
+    found, _ = finding(CHECK, jumping({3}), digits)
+    assert found.facts["steps that kept the prediction"][:4].tolist() == [1, 3, 0, 4]
+    assert found.values[0] < 0.5
+    assert (found.values[[1, 3]] > 0.95).all()
+    assert found.values[2].isnan()
+    assert found.left_out == {"no step kept the prediction": 1, "zero maps": 0}
+
+
 def test_zero_maps_do_not_count(verdict, finding, digits):
     calls = itertools.count()
 
