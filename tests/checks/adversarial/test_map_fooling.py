@@ -182,3 +182,16 @@ def test_what_a_report_shows_can_be_read_again(check, verdict, grey):
     targets = grey.targets[[example["image"]]]
     after = pointing(grey.model, adversarial[None], targets)
     assert torch.allclose(after[0], failed.tensors["map after the attack"])
+
+
+def test_the_attack_without_gradients_asks_for_none(finding, borderline):
+    """Of a map that has one: the model is only ever run forward."""
+
+    def explain(model, inputs, targets):
+        return inputs * model(inputs).softmax(1).gather(1, targets[:, None])
+
+    subject = xai.Subject(borderline.model, borderline.inputs[:2], bounds=(0, 1))
+    found, bench = finding("map_fooling_blackbox", explain, subject)
+    assert len(found.values) == 2
+    assert bench.counter.spent.forward > 200
+    assert bench.counter.spent.backward == 0

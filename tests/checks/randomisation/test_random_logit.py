@@ -112,7 +112,7 @@ def test_of_two_classes_maps_of_which_one_has_both_signs_count(turned, finding, 
         mixed = (0.5 - inputs if turned else inputs - 0.5) + 0.1 * inputs.roll(1, 1)
         return torch.where((targets == 0)[:, None], inputs, mixed)
 
-    found, bench = finding(CHECK, explain, borderline)
+    found, _ = finding(CHECK, explain, borderline)
     assert not found.values.isnan().any()
     assert ((found.values < 0) == turned).all()
 

@@ -6,6 +6,7 @@ from torch import nn
 
 import pytest_xai as xai
 from fixtures import models
+from fixtures.right import input_x_gradient
 
 
 @pytest.fixture(scope="module")
@@ -65,3 +66,39 @@ def two_ways():
     generator = torch.Generator().manual_seed(8)
     inputs = torch.rand(64, 80, generator=generator, dtype=torch.float64)
     return xai.Subject(TwoWays().eval(), inputs, bounds=(0, 1), name="two ways")
+
+
+@pytest.fixture
+def near_the_border():
+    """A linear model of two classes whose margin is what many copies change it by."""
+    weight = torch.tensor([1.0, -1.0], dtype=torch.float64).repeat(20)
+    generator = torch.Generator().manual_seed(2)
+    inputs = 0.3 + 0.4 * torch.rand(32, 40, generator=generator, dtype=torch.float64)
+    inputs += ((0.01 - inputs @ weight) / 40)[:, None] * weight
+    return xai.Subject(models.linear(torch.stack([weight, -weight])), inputs, bounds=(0, 1))
+
+
+@pytest.fixture(scope="module")
+def wild_beyond():
+    """The input times the gradient, a hundredfold where another class is predicted."""
+
+    def explain(model, inputs, targets):
+        with torch.no_grad():
+            flipped = model(inputs).argmax(1) != targets
+        factor = torch.where(flipped, 100.0, 1.0)
+        return input_x_gradient(model, inputs, targets) * factor[:, None]
+
+    return explain
+
+
+@pytest.fixture
+def bench_of():
+    benches = []
+
+    def make(subject, **options):
+        benches.append(xai.Bench(subject, **options))
+        return benches[-1].view(0, 32)
+
+    yield make
+    for bench in benches:
+        bench.close()

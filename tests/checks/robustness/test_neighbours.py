@@ -29,19 +29,6 @@ SIX = (
 ALL = ("continuity", *SIX)
 
 
-@pytest.fixture
-def bench_of():
-    benches = []
-
-    def make(subject, **options):
-        benches.append(xai.Bench(subject, **options))
-        return benches[-1].view(0, 32)
-
-    yield make
-    for bench in benches:
-        bench.close()
-
-
 # ------------------------------------------------------------------------------- right and wrong
 
 
@@ -162,22 +149,6 @@ def test_copies_are_within_the_bounds_at_two_distances(subject, bench_of, reques
         assert not torch.isclose(one, other).all(1).any()
 
 
-def test_six_checks_cost_one_set_of_maps(bench_of, recorder, digits):
-    bench, asked = bench_of(digits), recorder(input_x_gradient)
-    for name in SIX:
-        checks.get(name).function(bench, named(asked))
-    assert len(asked.maps) == COPIES + 1
-    # Nine answers and nine maps of a forward and a backward pass each.
-    spent = bench.counter.spent
-    assert (spent.forward, spent.backward) == (18 * 32, 9 * 32)
-    other = recorder(gradient)
-    checks.get("local_lipschitz").function(bench, named(other))
-    assert len(other.maps) == COPIES + 1
-    for ours, theirs in zip(asked.inputs, other.inputs, strict=True):
-        assert torch.equal(ours, theirs)
-    assert bench.counter.spent.forward == 27 * 32
-
-
 def test_explainers_of_one_name_share_nothing(bench_of, digits):
     bench = bench_of(digits)
     first = neighbours(bench, named(gradient, "mine"))
@@ -215,79 +186,14 @@ def test_noise_that_is_drawn_anew_fails_all(verdicts, digits):
 # ------------------------------------------------------------------------------ which of them count
 
 
-@pytest.fixture
-def near_the_border():
-    """A linear model of two classes whose margin is what many copies change it by."""
-    weight = torch.tensor([1.0, -1.0], dtype=torch.float64).repeat(20)
-    generator = torch.Generator().manual_seed(2)
-    inputs = 0.3 + 0.4 * torch.rand(32, 40, generator=generator, dtype=torch.float64)
-    inputs += ((0.01 - inputs @ weight) / 40)[:, None] * weight
-    return xai.Subject(models.linear(torch.stack([weight, -weight])), inputs, bounds=(0, 1))
-
-
-def wild_beyond(model, inputs, targets):
-    """The input times the gradient, a hundredfold where another class is predicted."""
-    with torch.no_grad():
-        flipped = model(inputs).argmax(1) != targets
-    return input_x_gradient(model, inputs, targets) * torch.where(flipped, 100.0, 1.0)[:, None]
-
-
-@pytest.mark.parametrize("name", ALL[:-1])
-def test_only_copies_of_the_same_prediction_count(name, finding, near_the_border, recorder):
-    asked = recorder(wild_beyond)
-    found, bench = finding(name, asked, near_the_border)
-    same = [bench.predictions(each) == bench.predictions() for each in asked.inputs]
-    count = sum(one.double() for one in same[1:])
-    assert 0 < count.mean() < len(same) - 1
-    tame, _ = finding(name, input_x_gradient, near_the_border)
-    assert torch.equal(found.values.isnan(), tame.values.isnan())
-    assert torch.allclose(found.values, tame.values, equal_nan=True)
-    if name == "continuity":
-        count = sum((one & other).double() for one, other in itertools.pairwise(same))
-        assert torch.equal(found.facts["steps that kept the prediction"], count)
-        assert found.left_out["no step kept the prediction"] == int((count == 0).sum())
-    else:
-        assert torch.equal(found.facts["copies that kept the prediction"], count)
-        assert found.left_out["no copy kept the prediction"] == int((count == 0).sum())
-
-
-class Spike(nn.Module):
-    """The second class at tenths alone; a parameter, so that something can be explained."""
-
-    def __init__(self):
-        super().__init__()
-        self.scale = nn.Parameter(torch.ones(1, dtype=torch.float64))
-
-    def forward(self, inputs):
-        off = (inputs - (10 * inputs).round() / 10).abs().sum(1)
-        return self.scale * torch.stack([inputs.sum(1) * 1e-3, 1 - 1e6 * off], 1)
-
-
-@pytest.mark.parametrize("name", ALL[:-1])
-def test_an_image_whose_copies_are_all_predicted_otherwise_is_left_out(name, verdict):
-    inputs = torch.randint(1, 9, (8, 6), generator=torch.Generator().manual_seed(0)).double() / 10
-    subject = xai.Subject(Spike().eval(), inputs, torch.ones(8).long(), bounds=(0, 1))
-    judged = verdict(name, input_x_gradient, subject)
-    assert judged.outcome == "undecided"
-    what = "step" if name == "continuity" else "copy"
-    assert judged.reason.startswith(f"No image can tell. 8 left out: no {what} kept the prediction")
-
-
-@pytest.mark.parametrize("name", SIX)
-def test_zero_maps_do_not_count(name, finding, digits):
-    def explain(model, inputs, targets):
-        maps = input_x_gradient(model, inputs, targets)
-        maps[:5] = 0
-        return maps
-
-    found, bench = finding(name, explain, digits)
-    assert found.left_out["zero maps"] == 5
-    assert found.values[:5].isnan().all() or found.limits[:5].isnan().all()
-    # Images whose null is the map of one of those have nothing to compare with.
-    assert found.left_out["nothing to compare with"] == int(
-        (found.values + found.limits)[5:].isnan().sum()
-    )
-    assert len(bench) == 32
+def test_the_map_that_changed_most_is_one_of_those_that_kept_the_prediction(
+    bench_of, near_the_border, wild_beyond
+):
+    bench = bench_of(near_the_border)
+    wild, tame = (neighbours(bench, named(each)) for each in (wild_beyond, input_x_gradient))
+    assert not wild.held.all()
+    assert torch.equal(wild.farthest, tame.farthest)
+    assert (wild.change > tame.change).any()
 
 
 def test_the_largest_of_what_counts():
@@ -296,6 +202,28 @@ def test_the_largest_of_what_counts():
     assert largest(figures, held)[:2].tolist() == [2.0, 4.0]
     assert largest(figures, held)[2].isnan()
     assert largest(figures, ~torch.ones_like(held)).isnan().all()
+
+
+# -------------------------------------------------------------------------- what changes relative
+
+
+def test_a_step_is_relative_to_each_value_or_a_tenth_of_the_range(bench_of):
+    inputs = 4 * torch.rand(32, 6, generator=torch.Generator().manual_seed(0)).double() - 1
+    bench = bench_of(xai.Subject(models.chain(6, 3), inputs, bounds=(-1, 3)))
+    near = neighbours(bench, named(gradient))
+    for number in (0, 7):
+        step = perturbed(bench, number) - bench.inputs
+        expected = (step / bench.inputs.abs().clamp(min=0.1 * 4)).norm(dim=1)
+        assert torch.allclose(near.relative_distance[:, number], expected)
+
+
+def test_of_a_constant_map_the_limits_are_its_rounding(bench_of, table):
+    bench = bench_of(table)
+    near = neighbours(bench, named(lambda model, inputs, targets: 0 * inputs + 3))
+    size = 20**0.5
+    assert torch.allclose(near.limit, torch.tensor(bench.rounding * 3 * size).double(), atol=0)
+    expected = torch.tensor(bench.rounding * size).double()
+    assert torch.allclose(near.relative_limit, expected, atol=0)
 
 
 # ------------------------------------------------------------------------------ the representation
@@ -316,6 +244,28 @@ def test_the_representation_is_what_the_last_layer_reads(bench_of, digits_double
     divisor = torch.maximum(here.abs(), 0.1 * here.abs().amax(1, keepdim=True))
     expected = ((there - here) / divisor).norm(dim=1)
     assert torch.allclose(near.representation_change[:, 3], expected)
+
+
+class Scaling(nn.Module):
+    """A last layer that is told a factor after what it reads."""
+
+    def __init__(self):
+        super().__init__()
+        self.hidden, self.head = nn.Linear(6, 4), Scaled(4, 3)
+
+    def forward(self, inputs):
+        return self.head(self.hidden(inputs), inputs.new_ones(len(inputs), 1))
+
+
+class Scaled(nn.Linear):
+    def forward(self, inputs, factor):
+        return super().forward(inputs) * factor
+
+
+def test_of_several_arguments_the_last_layer_reads_the_first(bench_of):
+    bench = bench_of(xai.Subject(Scaling().eval(), torch.rand(32, 6), bounds=(0, 1)))
+    change = neighbours(bench, named(gradient)).representation_change
+    assert (change > 1e-4).all()
 
 
 class Rowless(nn.Sequential):

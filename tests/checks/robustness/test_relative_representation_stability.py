@@ -1,7 +1,9 @@
 """The map changes no more than what the model's last layer reads."""
 
 import torch
+from torch import nn
 
+import pytest_xai as xai
 from fixtures.right import gradient, input_x_gradient
 from fixtures.wrong.robustness import amplified, restless
 
@@ -35,3 +37,13 @@ def test_where_the_representation_is_the_input_it_is_input_stability(finding, st
     inputs, _ = finding("relative_input_stability", input_x_gradient, stacked)
     assert torch.allclose(found.values, inputs.values)
     assert torch.allclose(found.limits, inputs.limits)
+
+
+def test_a_representation_that_stays_where_it_is_has_nothing_to_compare_with(verdict):
+    """It is one all the same, whose units are at the end of their range."""
+    head = nn.Sequential(nn.Linear(6, 4), nn.Hardtanh(-1e-3, 1e-3), nn.Linear(4, 3))
+    with torch.no_grad():
+        head[0].bias += 10
+    nothing = verdict(CHECK, input_x_gradient, xai.Subject(head.eval(), torch.rand(16, 6)))
+    assert nothing.outcome == "undecided"
+    assert "16 left out: " in nothing.reason
