@@ -9,6 +9,7 @@ from fixtures import models
 from fixtures.right import gradient, input_x_gradient, integrated_gradients, occlusion
 from fixtures.wrong import WRONG
 from pytest_xai import explainers
+from pytest_xai.checks.axiomatic import translation_equivariance
 
 CHECK = "translation_equivariance"
 
@@ -188,3 +189,19 @@ def test_zero_maps_do_not_count(verdict, signal):
 def test_methods_of_the_gallery(spec, outcome, verdict):
     subject = xai.Subject(pooled(nn.MaxPool2d(2), mode="zeros"), images())
     assert verdict(CHECK, explainers.get(spec), subject).outcome == outcome
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+def test_outputs_that_all_rise_or_all_fall_are_not_left_as_they_were(sign):
+    class Counting(nn.Module):
+        """A model whose outputs follow how often it ran."""
+
+        calls = 0
+
+        def forward(self, inputs):
+            self.calls += 1
+            return sign * self.calls * torch.ones(len(inputs), 3).to(inputs)
+
+    bench = xai.Bench(xai.Subject(Counting(), torch.rand(2, 1, 4, 4), bounds=(0, 1)))
+    assert translation_equivariance._shift(bench, bench.subject.model, (2, 3)) == 0
+    bench.close()
