@@ -11,6 +11,7 @@ from fixtures import models
 from fixtures.right import RULES, gradient, integrated_gradients, path_gradient
 from fixtures.wrong.conditions import CONDITIONS
 from pytest_xai import explainers
+from pytest_xai.checks.axiomatic import converges
 
 CHECK = "converges"
 STEPS = [name for name, wrong in CONDITIONS.items() if wrong.check == CHECK]
@@ -105,6 +106,32 @@ def test_midpoints_are_exact_on_a_line(finding):
     assert (found.values < 0.01).all()
 
 
+def test_on_a_line_the_bounds_are_the_rounding_of_all_that_is_added(finding):
+    """Sizes count: attributions of both signs, and outputs below zero at both ends."""
+    subject = xai.Subject(
+        models.linear(torch.tensor([[-2.0, 1.0, -4.0]]).double()),
+        torch.tensor([[1.0, 2.0, 3.0], [2.0, 0.5, 1.0]]).double(),
+        torch.zeros(2).long(),
+        baseline=torch.tensor([[0.5, -1.0, 0.25]]).double(),
+    )
+    found, bench = finding(CHECK, by("gauss"), subject)
+    weight = torch.tensor([-2.0, 1.0, -4.0]).double()
+    output, reference = bench.inputs @ weight, bench.baseline @ weight
+    assert (output < 0).all()
+    assert (reference < 0).all()
+    terms = ((bench.inputs - bench.baseline) * weight).abs().sum(1)
+    expected = (bench.rounding + torch.finfo(torch.float32).eps) * (
+        terms + output.abs() + reference.abs()
+    )
+    for words, times in (("8 steps", 1), ("64 steps", 1), ("swapped", 2)):
+        assert found.facts[f"bound, {words}"] == pytest.approx(times * expected, rel=1e-6)
+
+
+def test_no_gap_is_none_whatever_the_bound():
+    gaps, bounds = torch.tensor([0.0, 0.0, 1.0]).double(), torch.tensor([0.0, 2.0, 2.0]).double()
+    assert converges._ratio(gaps, bounds).tolist() == [0, 0, 0.5]
+
+
 @pytest.mark.parametrize("error, outcome", [(0.0, "passed"), (1e-3, "failed")])
 def test_on_a_line_the_tolerance_is_that_of_rounding(error, outcome, verdict):
     @xai.explainer(needs_baseline=True)
@@ -141,16 +168,21 @@ def test_rounding_that_a_layer_magnifies_is_no_gap(weight, norm, classes, method
 
 
 class Rough(nn.Module):
-    """f = x, and a thousandth steeper where x is not quite a multiple of 2^-30."""
+    """f = x, and a thousandth steeper, or less steep, by a multiple of 2^-30."""
+
+    def __init__(self, steeper):
+        super().__init__()
+        self.steeper = steeper
 
     def forward(self, inputs):
         unit = inputs.detach() * 2.0**30
         beside = (unit != unit.round()) & ((unit - unit.round()).abs() < 1e-3)
-        return inputs * (1 + 1e-3 * beside.to(inputs))
+        return inputs * (1 + self.steeper * beside.to(inputs))
 
 
+@pytest.mark.parametrize("steeper", [1e-3, -1e-3])
 @pytest.mark.parametrize("share, wide", [(0.027, True), (0.029, False)])
-def test_the_bound_grows_by_ten_times_what_rounding_of_the_path_does(share, wide, finding):
+def test_the_bound_grows_by_ten_times_what_rounding_of_the_path_does(share, wide, steeper, finding):
     """Of both outputs 1e-3 x, and of the slope where a place of the path is such a multiple.
 
     Those are 33 of the 42 places of the whole way, and 4 of the 8 on the way from nearby.
@@ -161,7 +193,7 @@ def test_the_bound_grows_by_ten_times_what_rounding_of_the_path_does(share, wide
         return (1 + share) * (inputs - baseline)
 
     inputs = torch.tensor([[1.0], [2.0], [4.0], [8.0]]).double()
-    subject = xai.Subject(Rough(), inputs, torch.zeros(4).long())
+    subject = xai.Subject(Rough(steeper), inputs, torch.zeros(4).long())
     found, bench = finding(CHECK, explain, subject)
     x = bench.inputs[:, 0]
     single = torch.finfo(torch.float32).eps + bench.rounding
@@ -201,10 +233,39 @@ def test_whoever_is_exact_needs_no_more_steps(verdict):
         return gradient(model, inputs, targets) * (inputs - baseline)
 
     subject = xai.Subject(models.linear(weight), torch.rand(8, 2).double())
-    assert verdict(CHECK, closed, subject).outcome == "passed"
+    passed = verdict(CHECK, closed, subject)
+    assert passed.outcome == "passed"
+    assert passed.figure < 0.01
     failed = verdict(CHECK, closed, xai.Subject(Square(), torch.full((8, 1), 2.0).double()))
     assert failed.outcome == "failed"
     assert failed.reason.startswith("8 steps and 64 steps take as many evaluations")
+
+
+def test_whoever_is_exact_is_so_where_an_integral_need_not_be(verdict):
+    @xai.explainer(needs_baseline=True)
+    def closed(model, inputs, targets, baseline, steps=1):
+        return inputs**2 - baseline**2
+
+    subject = xai.Subject(Square(), torch.full((8, 1), 2.0).double(), torch.zeros(8).long())
+    assert verdict(CHECK, closed, subject).outcome == "passed"
+
+
+@pytest.mark.parametrize("times, guilty", [(0.9, False), (1.5, True)])
+def test_whoever_ignores_the_steps_may_be_off_by_rounding_alone(times, guilty, finding):
+    """f = x from 0: the bound is its rounding, of twice f(x)."""
+    rounding = {}
+
+    @xai.explainer(needs_baseline=True)
+    def closed(model, inputs, targets, baseline, steps=1):
+        return (inputs - baseline) * (1 + times * 2 * rounding["of one"])
+
+    subject = xai.Subject(models.linear(torch.ones(1, 1).double()), torch.ones(4, 1).double())
+    bench = xai.Bench(subject)
+    rounding["of one"] = bench.rounding + torch.finfo(torch.float32).eps
+    bench.close()
+    found, _ = finding(CHECK, closed, subject)
+    assert found.values.isinf().all() == guilty
+    assert found.cause.startswith("8 steps and 64 steps take as many") == guilty
 
 
 def test_who_takes_no_steps_or_no_baseline_is_told_how(verdict, table):
