@@ -45,7 +45,7 @@ def dummy_feature(bench: Bench, explainer: NamedExplainer) -> Finding:
     dummy = maps[:, -1:].double().abs().flatten(1).amax(1)
     largest = maps.double().abs().flatten(1).amax(1)
     return Finding(
-        values=torch.where(largest > 0, dummy / largest, torch.nan),
+        values=dummy / largest,  # NaN of a map of zeros
         limits=bench.rounding,
         facts={"largest attribution of the unread channel": dummy, "largest attribution": largest},
         left_out={"zero maps": int((largest == 0).sum())},

@@ -8,6 +8,7 @@ from fixtures import models
 from fixtures.right import gradient, input_x_gradient, integrated_gradients, occlusion
 from fixtures.wrong.truths import TRUTHS
 from pytest_xai import explainers
+from pytest_xai.checks.axiomatic import ground_truth
 from pytest_xai.protocol import Traits
 from pytest_xai.runner import select
 from pytest_xai.subjects.probes import probes
@@ -271,3 +272,40 @@ def test_the_trapezoid_of_captum_passes_only_because_integrals_may_be_off(made, 
     failed = verdict(CHECK, low, made["linear"])
     assert failed.outcome == "failed"
     assert "the right one times 0.98" in failed.reason
+
+
+def test_three_gradients_are_no_integral(made, verdict):
+    failed = verdict(CHECK, integrated_gradients("left", 3), made["product"])
+    assert failed.outcome == "failed"
+    assert "The tolerance holds" not in failed.reason
+
+
+class Cube(torch.nn.Module):
+    """f = x^3 and its negative: the slope falls to zero and rises again."""
+
+    def forward(self, inputs):
+        return torch.cat([inputs**3, -(inputs**3)], 1)
+
+
+def test_the_bound_of_a_slope_that_falls_and_rises_adds_up_both():
+    """From -1 to 1: the slope times the way goes from 6 nearly to 0 and back."""
+    inputs = torch.ones(2, 1).double()
+    bench = xai.Bench(xai.Subject(Cube(), inputs, torch.zeros(2).long(), baseline=-1.0))
+    bound = ground_truth._quadrature(bench, 16)
+    bench.close()
+    assert bound == pytest.approx(torch.full((2,), 3 * torch.pi / 2 * 12 / 16).double(), rel=0.01)
+
+
+def test_maps_agree_to_a_thousandth_of_the_largest_unless_nothing_is_there():
+    for size in (0.01, 1000.0):
+        right = torch.tensor([[size, 0.0]])
+        assert ground_truth._agree(right * (1 + 0.9e-3), right)
+        assert not ground_truth._agree(right * (1 + 1.1e-3), right)
+    assert not ground_truth._agree(torch.zeros(1, 2), torch.zeros(1, 2))
+
+
+def test_the_factor_is_one_for_all_maps_or_there_is_none():
+    right = torch.tensor([[1.0, 0.0], [0.0, 0.0]])
+    assert ground_truth._factor(2 * right, right) == 2
+    assert ground_truth._factor(right + 1, right) is None
+    assert ground_truth._factor(right, 0 * right) is None

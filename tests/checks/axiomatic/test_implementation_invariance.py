@@ -8,6 +8,7 @@ import pytest_xai as xai
 from fixtures import models
 from fixtures.right import gradient, integrated_gradients, occlusion
 from pytest_xai import explainers
+from pytest_xai.checks.axiomatic import implementation_invariance
 
 CHECK = "implementation_invariance"
 
@@ -224,3 +225,37 @@ def test_nothing_is_drawn_from_the_callers_generators(verdict, digits):
 )
 def test_methods_of_captum(spec, outcome, verdict, digits):
     assert verdict(CHECK, explainers.get(spec), digits).outcome == outcome
+
+
+class Off(nn.Module):
+    """Outputs of about -1000 and 1; elsewhere than at home all of them are off."""
+
+    def __init__(self):
+        super().__init__()
+        self.layer, self.home, self.off = models.linear(torch.eye(2).double()), None, 0.0
+
+    def forward(self, inputs):
+        return self.layer(inputs) + (0.0 if self.home == id(self) else self.off)
+
+
+@pytest.mark.parametrize("share, outcome", [(0.995, "passed"), (1.005, "not_applicable")])
+@pytest.mark.parametrize("sign", [1, -1])
+def test_the_same_function_is_so_to_a_hundred_times_the_rounding_of_its_outputs(
+    share, outcome, sign, verdict
+):
+    model = Off().eval()
+    model.home = id(model)
+    subject = xai.Subject(model, torch.tensor([[-1000.0, 1.0]]).double().repeat(4, 1))
+    bench = xai.Bench(subject)
+    rounding = bench.rounding
+    bench.close()
+    model.off = sign * share * 100 * rounding * 1000
+    judged = verdict(CHECK, gradient, subject)
+    assert judged.outcome == outcome
+    if outcome == "not_applicable":
+        assert judged.reason == "the rewritten network does not compute the same function"
+
+
+@pytest.mark.parametrize("names, said", [("abc", "a; b; c"), ("abcde", "a; b; c; and 2 more")])
+def test_three_things_that_were_rewritten_are_named(names, said):
+    assert implementation_invariance._summary(list(names)) == said
