@@ -95,6 +95,27 @@ def test_layers_that_do_not_scale_make_it_not_applicable(layer, verdict, table):
     assert nothing.reason.startswith("without biases f(2x) still differs from 2 f(x), by ")
 
 
+class Offset(nn.Module):
+    """Outputs of -1000 and 1 for an input of ones, and a constant that no zeroed bias removes."""
+
+    def __init__(self, constant):
+        super().__init__()
+        self.layer = models.linear(torch.tensor([[-500.0, -500.0], [0.5, 0.5]]).double())
+        self.constant = constant
+
+    def forward(self, inputs):
+        return self.layer(inputs) + self.constant
+
+
+@pytest.mark.parametrize("share, outcome", [(0.9, "passed"), (1.1, "not_applicable")])
+@pytest.mark.parametrize("sign", [1, -1])
+def test_a_model_scales_to_the_rounding_of_its_largest_output(share, outcome, sign, verdict):
+    unit = 8 * torch.finfo(torch.float64).eps * 2**0.5  # one layer, fan-in 2
+    model = Offset(sign * share * unit * 2000).eval()
+    subject = xai.Subject(model, torch.ones(4, 2).double())
+    assert verdict(CHECK, gradient, subject).outcome == outcome
+
+
 def test_outputs_of_zeros_tell_nothing(verdict, table):
     model = nn.Sequential(models.chain(20, 6, 3), nn.Threshold(1e9, 0)).eval()
     nothing = verdict(CHECK, gradient, xai.Subject(model, table.inputs))
