@@ -205,3 +205,16 @@ def test_zennits_stabiliser_of_any_size_is_declared(epsilon, verdict):
 
     declared = xai.explainer(method=guest.traits.method)(worse)
     assert verdict(CHECK, declared, xai.Subject(model, inputs)).outcome == "failed"
+
+
+def test_what_is_stored_is_rounded_by_being_stored(finding):
+    """Half precision rounds each value by up to 2^-11 of it."""
+    weight = torch.tensor([[1.0, -2.0], [3.0, 0.5]]).double()
+    inputs = torch.rand(4, 2).double()
+    targets = torch.zeros(4).long()
+    maps = (weight[0] * inputs).half()
+    stored = explainers.from_maps(maps, sums_to="output")
+    found, bench = finding(CHECK, stored, xai.Subject(models.linear(weight), inputs, targets))
+    added = maps.double().abs().sum(1)[bench.images]
+    size = added + bench.scores().abs()
+    assert torch.allclose(found.limits, bench.rounding * size + 2**-11 * added, rtol=1e-12, atol=0)

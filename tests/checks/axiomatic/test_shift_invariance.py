@@ -14,6 +14,7 @@ from fixtures.right import (
 )
 from fixtures.wrong import WRONG
 from pytest_xai import explainers
+from pytest_xai.checks.axiomatic import shift_invariance
 
 CHECK = "shift_invariance"
 SUBJECTS = ["digits", "normed", "table", "signal", "scalar"]
@@ -110,3 +111,15 @@ def test_inputs_of_zeros_and_zero_maps(verdict):
 )
 def test_methods_of_the_gallery(spec, outcome, verdict, digits):
     assert verdict(CHECK, explainers.get(spec), digits).outcome == outcome
+
+
+@pytest.mark.parametrize(
+    "inputs, baseline, by", [(-5.0, 3.0, 16), (1.0, -2.5, 8), (0.0, 0.0, 1), (0.1, 0.0, 0.25)]
+)
+def test_the_shift_is_a_power_of_two_of_twice_the_largest_size_or_more(inputs, baseline, by):
+    subject = xai.Subject(
+        models.chain(2, 2), torch.full((1, 2), inputs).double(), baseline=baseline
+    )
+    bench = xai.Bench(subject)
+    assert shift_invariance._constant(bench) == by
+    bench.close()

@@ -231,3 +231,34 @@ def test_methods_of_the_gallery(spec, options, sign, verdict, digits):
     assert (CHECK in explainer.traits.claims) == (sign is not None)
     outcome = "not_applicable" if sign is None else "passed"
     assert verdict(CHECK, explainer, digits).outcome == outcome
+
+
+@pytest.mark.parametrize("largest, figure", [(-1.0, -1.0), (0.5, -1.0), (6.0, -0.5)])
+def test_the_smallest_is_shown_as_a_share_of_the_largest_without_its_sign(
+    largest, figure, verdict, table
+):
+    def explain(model, inputs, targets):
+        maps = torch.full_like(inputs, largest)
+        maps[:, 3] = -3
+        return maps
+
+    assert verdict(CHECK, declared("non_negative", explain), table).figure == figure
+
+
+def test_the_evidence_of_small_attributions_counts(verdict, table):
+    small = declared("evidence", lambda *given: 1e-12 * input_x_gradient(*given))
+    passed = verdict(CHECK, small, table)
+    assert passed.outcome == "passed"
+    assert passed.figure > 0.1
+
+
+def test_of_two_features_both_are_asked_for(verdict):
+    subject = xai.Subject(models.chain(2, 4, 3), torch.rand(8, 2).double(), bounds=(0, 1))
+    assert verdict(CHECK, EVIDENCE["product"], subject).outcome == "passed"
+
+    def explain(*given):
+        maps = input_x_gradient(*given)
+        maps[:, 1] *= -1
+        return maps
+
+    assert verdict(CHECK, declared("evidence", explain), subject).outcome == "failed"
