@@ -169,7 +169,8 @@ def _centred(rows: Tensor) -> Tensor:
     In this order, no square over- or underflows, and a constant row cannot pass as a varying one
     because its mean was rounded.
     """
-    low, high = rows.aminmax(dim=1, keepdim=True)
+    # Not aminmax, which has no derivative in torch 2.6.
+    low, high = rows.amin(1, keepdim=True), rows.amax(1, keepdim=True)
     unit = (rows - low) / (high - low)
     return unit - unit.mean(1, keepdim=True)
 
