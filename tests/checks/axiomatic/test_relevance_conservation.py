@@ -1,5 +1,7 @@
 """Relevance is neither made nor lost: sum R = f(x), less what the biases absorb."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from torch import nn
@@ -10,6 +12,9 @@ from fixtures.right import input_x_gradient
 from fixtures.wrong.sums import lrp_epsilon
 from pytest_xai import explainers
 from pytest_xai.anatomy import bias_absorption
+from pytest_xai.checks.axiomatic import relevance_conservation
+from pytest_xai.diagnosis import Shares
+from pytest_xai.protocol import named
 
 CHECK = "relevance_conservation"
 
@@ -218,3 +223,56 @@ def test_what_is_stored_is_rounded_by_being_stored(finding):
     added = maps.double().abs().sum(1)[bench.images]
     size = added + bench.scores().abs()
     assert torch.allclose(found.limits, bench.rounding * size + 2**-11 * added, rtol=1e-12, atol=0)
+
+
+@pytest.fixture
+def measured():
+    """A bench and the finding on maps that are 1/4 too small, of -1 and 2 where the output is 1."""
+    weight = torch.tensor([[-1.0, 2.0], [0.0, 0.0]]).double()
+    subject = xai.Subject(models.linear(weight), torch.ones(2, 2).double(), torch.zeros(2).long())
+    bench = xai.Bench(subject)
+    low = named(lambda *given: 0.75 * input_x_gradient(*given))
+    yield bench, low, relevance_conservation._measure(bench, low)
+    bench.close()
+
+
+@pytest.mark.parametrize("share, kept", [(0.9, True), (1.1, False)])
+@pytest.mark.parametrize("output, size", [(-1000.0, 1000.0), (1e-3, 2.25)])
+def test_without_biases_all_is_kept_to_the_rounding_of_both_networks(
+    output, size, share, kept, measured, monkeypatch
+):
+    bench, low, finding = measured
+    outputs = torch.full((2,), output).double()
+    off = finding.limits + share * bench.rounding * size
+
+    def unbiased(*_):
+        return outputs - off, outputs, torch.zeros(2, dtype=torch.bool)
+
+    monkeypatch.setattr(relevance_conservation, "unbiased_sums", unbiased)
+    left = relevance_conservation._without_biases(finding, bench, low)
+    assert left.values.isnan().tolist() == [kept, kept]
+    assert left.left_out["the share of the biases is not known"] == (2 if kept else 0)
+
+
+@pytest.mark.parametrize("share, lost", [(0.9, False), (1.1, True)])
+@pytest.mark.parametrize("output", [-1000.0, 1000.0])
+def test_without_biases_nothing_is_lost_to_the_rounding_of_both_networks(
+    output, share, lost, measured, monkeypatch
+):
+    bench, low, finding = measured
+    outputs = torch.full((2,), output).double()
+    missing = finding.limits + share * bench.rounding * abs(output)
+    found = Shares(
+        unstabilised=finding.facts["sum"],
+        shrunk=finding.facts["sum"],
+        bare=outputs - missing,
+        bare_output=outputs,
+    )
+    for name, ours in (
+        ("follows", lambda *_: True),
+        ("with_place", lambda finding, *_, **__: replace(finding, cause="It breaks somewhere.")),
+        ("_layered", lambda finding, *_: finding),
+    ):
+        monkeypatch.setattr(relevance_conservation, name, ours)
+    told = relevance_conservation._told_apart(finding, found, bench, low)
+    assert told.cause.startswith("It breaks" if lost else "Biases take a share")
