@@ -13,6 +13,7 @@ from fixtures.right import (
 )
 from fixtures.wrong.sums import SUMS, lrp_epsilon
 from pytest_xai import explainers
+from pytest_xai.checks.axiomatic import summation_to_delta
 
 CHECK = "summation_to_delta"
 # One defect is in a module that digits has.
@@ -271,3 +272,42 @@ def test_a_peak_of_the_slope_between_all_places_is_no_defect(verdict):
     model = torch.nn.Sequential(torch.nn.Linear(4, 4), torch.nn.Tanh()).double().eval()
     subject = xai.Subject(model, inputs.double(), target, baseline=baseline.double())
     assert verdict("summation_to_delta", explainer, subject).limit < 0.5
+
+
+def test_what_is_stored_is_rounded_by_being_stored(finding):
+    """Half precision rounds each value by up to 2^-11 of it."""
+    weight = torch.tensor([[1.0, -2.0], [3.0, 0.5]]).double()
+    inputs = torch.rand(4, 2).double()
+    targets = torch.zeros(4).long()
+    maps = (weight[0] * inputs).half()
+    stored = explainers.from_maps(maps, sums_to="delta")
+    found, bench = finding(CHECK, stored, xai.Subject(models.linear(weight), inputs, targets))
+    added = maps.double().abs().sum(1)[bench.images]
+    size = added + bench.scores().abs()
+    assert torch.allclose(found.limits, bench.rounding * size + 2**-11 * added, rtol=1e-12, atol=0)
+
+
+@pytest.mark.parametrize("off, near", [(0.105, True), (0.115, False)])
+def test_another_meaning_is_nearer_than_a_tenth_of_the_gap(off, near):
+    """The sums are f(x) = 10 but for a little, where f(x') is 1."""
+    output, reference = torch.full((3,), 10.0).double(), torch.ones(3).double()
+    total, zeros = output + off, torch.full((3,), 5.0).double()
+    said = summation_to_delta._cause(total, output, reference, zeros, torch.zeros(3).double())
+    assert said.startswith("The sums agree with f(x):") == near
+
+
+class Step(nn.Module):
+    """A jump of 1 that no slope shows."""
+
+    def forward(self, inputs):
+        jump = (inputs.detach() > 0.51).to(inputs)
+        return torch.cat([jump + 0 * inputs, 0 * inputs], 1)
+
+
+def test_what_no_place_sees_is_at_least_twice_what_they_miss_over_the_widest_gap():
+    """Of 16 midpoints, both ends and places near them, the widest gap is a sixteenth."""
+    subject = xai.Subject(Step(), torch.ones(2, 1).double(), torch.zeros(2).long())
+    bench = xai.Bench(subject)
+    bound = summation_to_delta._quadrature(bench, 16)
+    bench.close()
+    assert bound == pytest.approx(torch.full((2,), 3 * torch.pi / 2 * (2 / (1 / 16)) / 16).double())

@@ -42,12 +42,13 @@ def test_network_input_and_baseline_are_symmetric(subject, recorder, finding, re
 def test_the_figure_is_the_difference_to_the_mirror_image(finding, table):
     def explain(model, inputs, targets):
         maps = torch.ones_like(inputs)
-        maps[:, 0], maps[:, -1] = 4, -1
+        maps[:, 0], maps[:, -1] = -4, 1
         return maps
 
     found, bench = finding(CHECK, explain, table)
     assert torch.allclose(found.values, torch.tensor(5 / 4).double())
     assert torch.equal(found.limits, bench.rounding_of(torch.full((32, 1), 4.0)))
+    assert (found.facts["largest attribution"] == 4).all()
 
 
 def test_the_order_of_features_is_seen_where_they_act_together(verdict, finding):
