@@ -117,8 +117,7 @@ def _invariant(bench: Bench) -> _Rolling:
     if shift:
         return _Rolling(None, shift, every, "the model itself")
     model, what = _copy(bench), "a copy with circular padding"
-    shift = 0 if model is None else _shift(bench, model, every)
-    if shift and model is not None:
+    if model is not None and (shift := _shift(bench, model, every)):
         return _Rolling(Guard(model), shift, every, what)
     for dim, side in reversed([*zip(every, sides, strict=True)]):
         if side % 2 == 0:

@@ -10,6 +10,7 @@ from fixtures.right import gradient, input_x_gradient, integrated_gradients, occ
 from fixtures.wrong import WRONG
 from pytest_xai import explainers
 from pytest_xai.checks.axiomatic import translation_equivariance
+from pytest_xai.errors import GuestError
 
 CHECK = "translation_equivariance"
 
@@ -70,6 +71,7 @@ def test_the_network_is_invariant(model, size, shift, what, recorder, finding):
     noise = torch.randn_like(inputs)
     assert torch.allclose(network(noise), network(noise.roll((shift,) * len(dims), dims)))
     assert network is again
+    assert set(found.left_out.values()) == {0}
     assert (network is model) == (what == "the model itself")
     assert (found.values < found.limits).all()
 
@@ -204,4 +206,49 @@ def test_outputs_that_all_rise_or_all_fall_are_not_left_as_they_were(sign):
 
     bench = xai.Bench(xai.Subject(Counting(), torch.rand(2, 1, 4, 4), bounds=(0, 1)))
     assert translation_equivariance._shift(bench, bench.subject.model, (2, 3)) == 0
+    bench.close()
+
+
+class Every(nn.Module):
+    """The sum of every k-th value, which a roll by k leaves, twice with a sign."""
+
+    def __init__(self, step, sign):
+        super().__init__()
+        self.step, self.sign = step, sign
+
+    def forward(self, inputs):
+        total = inputs[..., :: self.step].sum((1, 2))
+        return self.sign * torch.stack([total, total + 1], 1)
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+@pytest.mark.parametrize(
+    "step, shift", [(1, 1), (2, 2), (4, 4), (8, 8), (16, 16), (32, 32), (64, 0)]
+)
+def test_the_least_power_of_two_up_to_32_that_leaves_the_outputs(step, shift, sign):
+    inputs = torch.rand(2, 1, 64, generator=torch.Generator().manual_seed(0)).double()
+    bench = xai.Bench(xai.Subject(Every(step, sign), inputs, bounds=(0, 1)))
+    assert translation_equivariance._shift(bench, bench.subject.model, (2,)) == step % 64
+    bench.close()
+
+
+def test_a_copy_that_does_not_run_is_left_out_and_the_model_itself_is_not():
+    class Failing(nn.Module):
+        """A model that raises after a few runs."""
+
+        left = 100
+
+        def forward(self, inputs):
+            self.left -= 1
+            if self.left < 0:
+                raise RuntimeError("no more")
+            return inputs.flatten(1).sum(1, keepdim=True)
+
+    bench = xai.Bench(xai.Subject(Failing(), torch.rand(2, 1, 4).double(), bounds=(0, 1)))
+    bench.subject.model.left = 0
+    with pytest.raises(GuestError, match="no more"):
+        translation_equivariance._shift(bench, bench.subject.model, (2,))
+    copied = Failing()
+    copied.left = 0
+    assert translation_equivariance._shift(bench, copied, (2,)) == 0
     bench.close()
