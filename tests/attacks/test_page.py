@@ -44,6 +44,7 @@ def test_the_figures_are_those_of_a_run(name):
     assert paid == f"{result.forward:.0f} + {result.backward:.0f}"
 
 
+@pytest.mark.slow
 def test_deepfool_costs_at_most_half_more_than_its_steps_need():
     for name in ("deepfool", "deepfool, Linf"):
         share = share_of_deepfool(name)

@@ -10,7 +10,21 @@ from benchmarks.agreement import PAIRS, compare
 PAGE = Path(__file__).parents[2] / "docs" / "agreement.md"
 
 
-@pytest.mark.parametrize("pair", PAIRS, ids=lambda pair: f"{pair.first}-{pair.second}-{pair.scene}")
+# Those that sample thousands of masks.
+SLOW = {"captum:Lime", "captum:KernelShap"}
+
+
+@pytest.mark.parametrize(
+    "pair",
+    [
+        pytest.param(
+            pair,
+            marks=[pytest.mark.slow] if pair.first in SLOW else [],
+            id=f"{pair.first}-{pair.second}-{pair.scene}",
+        )
+        for pair in PAIRS
+    ],
+)
 def test_libraries_agree(pair):
     difference, correlation = compare(pair)
     if pair.difference is not None:

@@ -39,6 +39,7 @@ def test_two_workers_give_the_report_of_one_process(told, comparable, add_to_con
     result.stdout.fnmatch_lines_random(["fails * xfail", "* undecided in *"])
 
 
+@pytest.mark.slow
 def test_a_usage_error_of_the_workers_ends_the_run(told):
     told.makepyfile(test_it="def test_ordinary(): pass")
     result = told.runpytest("--xai", "xai::net::fales", "test_it.py", *N)
@@ -59,6 +60,7 @@ def test_a_guest_that_kills_its_process_has_a_row(told, report):
     assert "crashed" in payload["results"][-1]["reason"]
 
 
+@pytest.mark.slow
 def test_nothing_registered_and_a_controller_without_torch(empty):
     empty.makepyfile(look=LOOK, test_it="def test_ordinary(): pass")
     result = empty.runpytest_subprocess("--xai", "-p", "look", *N)

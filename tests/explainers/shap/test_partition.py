@@ -31,6 +31,7 @@ def owen(worth, leaves):
     return values
 
 
+@pytest.mark.slow
 def test_owen_values_where_evaluations_suffice():
     # Halves of 1 x 4 places are halves of the places in their order.
     model = network(4)
