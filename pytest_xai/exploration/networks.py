@@ -15,7 +15,7 @@ from pytest_xai.verdict import Verdict
 __all__ = ["NETWORKS", "on_networks"]
 
 # Random networks that are tried where nobody says how many.
-NETWORKS = 40
+NETWORKS = 30
 
 
 def on_networks(
