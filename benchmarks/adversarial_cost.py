@@ -31,9 +31,9 @@ from torch import Tensor, nn
 
 from pytest_xai import Subject, attacks, checks, explainers
 from pytest_xai.attacks import before_the_boundary
-from pytest_xai.attacks.comparison import EPSILON
-from pytest_xai.bench import Bench
-from pytest_xai.judge import Assignment, judge
+from pytest_xai.bench.bench import Bench
+from pytest_xai.checks.adversarial._dice import EPSILON
+from pytest_xai.engine.run_check import Assignment, judge
 from pytest_xai.protocol import NamedExplainer, named
 
 _EXPLAINERS = (

@@ -18,8 +18,8 @@ from torch import Tensor, nn
 
 from benchmarks.page import print_or_write
 from pytest_xai import Subject, checks, explainers
-from pytest_xai.bench import Bench
-from pytest_xai.judge import Assignment, judge
+from pytest_xai.bench.bench import Bench
+from pytest_xai.engine.run_check import Assignment, judge
 from pytest_xai.measures import spatial, topk_intersection
 from pytest_xai.protocol import NamedExplainer
 from pytest_xai.subjects import load_digits

@@ -15,8 +15,8 @@ from torch import Tensor, nn
 
 from benchmarks.page import page_asked_for, print_or_write
 from pytest_xai import explainers, measures
+from pytest_xai.core.seeds import seeded
 from pytest_xai.measures import spatial
-from pytest_xai.seeds import seeded
 from pytest_xai.subjects import load_digits, load_shapes
 
 IMAGES = 16

@@ -16,8 +16,8 @@ from torch import Tensor
 
 from benchmarks.page import page_asked_for, print_or_write
 from pytest_xai import explainers
+from pytest_xai.core.subject import Subject
 from pytest_xai.errors import InvalidArgument, NotApplicable
-from pytest_xai.subject import Subject
 from pytest_xai.subjects.probes import probes
 
 LIMIT = 1e-6

@@ -22,16 +22,16 @@ import torch
 from torch import Tensor, nn
 
 from pytest_xai import checks
-from pytest_xai.anatomy import layers
-from pytest_xai.bench import Bench
-from pytest_xai.demo import fill
-from pytest_xai.judge import Assignment, judge
-from pytest_xai.options import Options
-from pytest_xai.plan import Case, plan_cases
+from pytest_xai.bench.bench import Bench
+from pytest_xai.core.model_layers import layers
+from pytest_xai.core.verdict import Verdict
+from pytest_xai.engine.run_check import Assignment, judge
+from pytest_xai.plugin.demo import fill
+from pytest_xai.plugin.model_repo import Registry
+from pytest_xai.plugin.options import Options
+from pytest_xai.plugin.plan import Case, plan_cases
 from pytest_xai.protocol import NamedExplainer
-from pytest_xai.registration import Registry
 from pytest_xai.subjects import load_digits
-from pytest_xai.verdict import Verdict
 
 STOPPING = 0.5
 SHARING = 1.1

@@ -29,9 +29,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import optimize, special, stats
 
-from pytest_xai.betting import log_capital
-from pytest_xai.judge import _rounds
-from pytest_xai.sequential import barrier
+from pytest_xai.engine.run_check import _rounds
+from pytest_xai.statistics.betting import log_capital
+from pytest_xai.statistics.sequential import barrier
 
 _Floats = NDArray[np.float64]
 _Draw = Callable[[np.random.Generator, tuple[int, int]], _Floats]

@@ -21,9 +21,9 @@ from torch import Tensor
 from benchmarks.page import page_asked_for, print_or_write
 from pytest_xai import Verdict, attacks, checks, explainers
 from pytest_xai.attacks import Attacked
-from pytest_xai.attacks.comparison import EPSILON, dice_under_attack
-from pytest_xai.bench import Bench
-from pytest_xai.judge import Assignment, judge
+from pytest_xai.bench.bench import Bench
+from pytest_xai.checks.adversarial._dice import EPSILON, dice_under_attack
+from pytest_xai.engine.run_check import Assignment, judge
 from pytest_xai.protocol import NamedExplainer, named
 from pytest_xai.subjects import load_digits, load_shapes
 

@@ -26,13 +26,13 @@ from pytest_xai.attacks.fooling import (
     Goal,
     fool,
     holds,
-    kept_under_noise,
     mass_centre,
     one_channel,
     target_map,
     top_values,
 )
-from pytest_xai.bench import Bench
+from pytest_xai.bench.bench import Bench
+from pytest_xai.checks.adversarial._map_fooling import kept_under_noise
 from pytest_xai.protocol import NamedExplainer
 from pytest_xai.subjects import load_digits
 

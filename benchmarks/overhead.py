@@ -24,10 +24,10 @@ import torch
 from torch import Tensor, nn
 
 from pytest_xai import Subject, checks
-from pytest_xai.bench import Bench
-from pytest_xai.judge import Assignment, judge
+from pytest_xai.bench.bench import Bench
+from pytest_xai.core.verdict import Evaluations, Verdict
+from pytest_xai.engine.run_check import Assignment, judge
 from pytest_xai.protocol import named
-from pytest_xai.verdict import Evaluations, Verdict
 
 _CHECKS = ("fgsm_dice", "continuity", "mprt_cascading")
 

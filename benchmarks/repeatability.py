@@ -36,14 +36,14 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from pytest_xai.cases import Benches, run_case
-from pytest_xai.options import Options
-from pytest_xai.plan import plan_cases
-from pytest_xai.registration import Registry
+from pytest_xai.core.seeds import RandomState
+from pytest_xai.core.verdict import Verdict
+from pytest_xai.plugin.cases import Benches, run_case
+from pytest_xai.plugin.model_repo import Registry
+from pytest_xai.plugin.options import Options
+from pytest_xai.plugin.plan import plan_cases
 from pytest_xai.reporting.json_report import report_json
-from pytest_xai.seeds import RandomState
 from pytest_xai.subjects import load_digits
-from pytest_xai.verdict import Verdict
 
 ALPHAS = (0.05, 0.001)
 # Holds some of the run and not all of it.

@@ -4,7 +4,8 @@
 
 Prints a line for every explainer and field when it is done, and one for every check that fails on
 it: its figure, its limit, and the smallest network. A check that fails must be a known defect
-(pytest_xai/explainers/defects.py), and a known defect must fail; the exit status is 1 otherwise.
+(pytest_xai/explainers/gallery/defects.py), and a known defect must fail; the exit status is 1
+otherwise.
 
 With --write what is found is kept in benchmarks/sweep/, one file for each explainer, and the page
 docs/library-defects.md is written from all of them. Those that are kept for as many networks are
@@ -25,13 +26,13 @@ import torch
 
 from benchmarks.page import put_into
 from pytest_xai import explainers
-from pytest_xai.checking import check_explainer, fitting
-from pytest_xai.explainers.defects import KNOWN_DEFECTS, expected_failures
-from pytest_xai.explainers.demo import GALLERY
-from pytest_xai.exploration import Wanted, on_networks, on_probes
-from pytest_xai.runner import select
+from pytest_xai.core.verdict import Verdict
+from pytest_xai.engine.check_explainer import check_explainer, fitting
+from pytest_xai.engine.exploration import Wanted, on_networks, on_probes
+from pytest_xai.engine.selection import select
+from pytest_xai.explainers.gallery.defects import KNOWN_DEFECTS, expected_failures
+from pytest_xai.explainers.gallery.demo_entries import GALLERY
 from pytest_xai.subjects.probes import probes
-from pytest_xai.verdict import Verdict
 
 ROOT = Path(__file__).parents[1]
 KEPT = ROOT / "benchmarks" / "sweep"

@@ -21,13 +21,13 @@ from fixtures.wrong import WRONG
 from fixtures.wrong.shipped import RIGHT, SHIPPED
 from fixtures.wrong.subjects import subject_of
 from pytest_xai import checks
-from pytest_xai.checking import on_field, on_subject
-from pytest_xai.exploration.example import Example
+from pytest_xai.core.subject import Subject
+from pytest_xai.engine.check_explainer import on_field, on_subject
+from pytest_xai.engine.exploration.example import Example
+from pytest_xai.engine.report import Settings
+from pytest_xai.engine.selection import Planned, select
+from pytest_xai.networks import STRUCTURES
 from pytest_xai.protocol import NamedExplainer, named
-from pytest_xai.report import Settings
-from pytest_xai.runner import Planned, select
-from pytest_xai.structures import STRUCTURES
-from pytest_xai.subject import Subject
 
 __all__ = ["PLACES", "Case", "cases", "caught", "missed", "rights", "rows_of", "tables"]
 

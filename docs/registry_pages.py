@@ -14,7 +14,7 @@ from sphinx.application import Sphinx
 import pytest_xai
 from pytest_xai import checks, explainers
 from pytest_xai.explainers import GalleryEntry, Method
-from pytest_xai.explainers.entry import KINDS, Claim
+from pytest_xai.explainers.adapting.entry import KINDS, Claim
 from pytest_xai.registry import FAMILIES, Check
 
 ASSERTED = {

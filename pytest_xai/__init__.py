@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from pytest_xai import checks, explainers, measures
     from pytest_xai import strategies as strategies  # public, but not in __all__; see _ASKED_FOR
-    from pytest_xai.bench import Bench
-    from pytest_xai.cases import parametrize_with_checks
-    from pytest_xai.checking import check_explainer
+    from pytest_xai.bench.bench import Bench
+    from pytest_xai.core.subject import Subject
+    from pytest_xai.core.verdict import Finding, Verdict
+    from pytest_xai.engine.check_explainer import check_explainer
+    from pytest_xai.engine.report import Report
     from pytest_xai.errors import (
         CheckFailed,
         InvalidArgument,
@@ -19,31 +21,29 @@ if TYPE_CHECKING:
         NotApplicable,
         XaiError,
     )
+    from pytest_xai.plugin.cases import parametrize_with_checks
     from pytest_xai.protocol import explainer
     from pytest_xai.registry import Cost, check
-    from pytest_xai.report import Report
-    from pytest_xai.subject import Subject
-    from pytest_xai.verdict import Finding, Verdict
 
 _HOMES = {
-    "Bench": "bench",
+    "Bench": "bench.bench",
     "CheckFailed": "errors",
     "Cost": "registry",
-    "Finding": "verdict",
+    "Finding": "core.verdict",
     "InvalidArgument": "errors",
     "InvalidAttribution": "errors",
     "NotApplicable": "errors",
-    "Report": "report",
-    "Subject": "subject",
-    "Verdict": "verdict",
+    "Report": "engine.report",
+    "Subject": "core.subject",
+    "Verdict": "core.verdict",
     "XaiError": "errors",
     "check": "registry",
-    "check_explainer": "checking",
+    "check_explainer": "engine.check_explainer",
     "checks": "",
     "explainer": "protocol",
     "explainers": "",
     "measures": "",
-    "parametrize_with_checks": "cases",
+    "parametrize_with_checks": "plugin.cases",
     "strategies": "",
 }
 

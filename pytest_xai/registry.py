@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 from pytest_xai.errors import InvalidArgument, UnknownName
 
 if TYPE_CHECKING:
-    from pytest_xai.bench import Bench
+    from pytest_xai.bench.bench import Bench
+    from pytest_xai.core.verdict import Finding
     from pytest_xai.protocol import NamedExplainer
-    from pytest_xai.verdict import Finding
 
 __all__ = ["CHECKS", "FAMILIES", "Check", "Cost", "check", "find"]
 

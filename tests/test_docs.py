@@ -12,7 +12,7 @@ import torch
 
 # `pytester` forgets what is first imported within a test, and neither numpy nor hypothesis can be
 # imported twice.
-import pytest_xai.exploration
+import pytest_xai.engine.exploration
 import pytest_xai.strategies  # noqa: F401
 
 if sys.version_info >= (3, 11):

@@ -5,7 +5,16 @@ import sys
 
 import pytest
 
-SLOW = {"torch", "numpy", "rich", "scipy", "foolbox", "captum", "safetensors", "pytest_xai.bench"}
+SLOW = {
+    "torch",
+    "numpy",
+    "rich",
+    "scipy",
+    "foolbox",
+    "captum",
+    "safetensors",
+    "pytest_xai.bench",
+}
 
 
 def loaded_by(code):
@@ -26,7 +35,7 @@ def test_the_plugin_loads_nothing_slow():
 @pytest.mark.parametrize(
     "code, expected",
     [
-        ("import pytest_xai.subject", {"torch", "numpy"}),
+        ("import pytest_xai.core.subject", {"torch", "numpy"}),
         ("import numpy", {"numpy"}),
         ("import rich", {"rich"}),
     ],

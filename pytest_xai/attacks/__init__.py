@@ -14,7 +14,7 @@ from pytest_xai.attacks.nes import nes
 from pytest_xai.attacks.one_pixel import one_pixel
 from pytest_xai.attacks.prediction import fgsm, ifgsm, pgd
 from pytest_xai.attacks.verified import Attacked
-from pytest_xai.attacks.zoo import zoo
+from pytest_xai.attacks.zoo_attack import zoo
 
 __all__ = [
     "Attacked",

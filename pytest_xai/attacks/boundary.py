@@ -5,7 +5,7 @@ from torch import Tensor
 
 from pytest_xai.attacks.arguments import require_count
 from pytest_xai.attacks.verified import Attacked, attacked
-from pytest_xai.bench import Bench
+from pytest_xai.bench.bench import Bench
 
 __all__ = ["before_the_boundary"]
 

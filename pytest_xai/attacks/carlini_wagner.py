@@ -6,10 +6,10 @@ import torch
 from torch import Tensor
 
 from pytest_xai.attacks.arguments import require_count
-from pytest_xai.attacks.door import by_foolbox_on_unit_range, foolbox
+from pytest_xai.attacks.foolbox_adapter import by_foolbox_on_unit_range, foolbox
 from pytest_xai.attacks.verified import Attacked, attacked_by
 from pytest_xai.attacks.victim import Victim, require_gradient
-from pytest_xai.bench import Bench
+from pytest_xai.bench.bench import Bench
 
 __all__ = ["carlini_wagner"]
 

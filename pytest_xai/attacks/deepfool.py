@@ -8,7 +8,7 @@ from torch import Tensor
 from pytest_xai.attacks.arguments import require_count, require_one_of
 from pytest_xai.attacks.verified import Attacked, attacked_by
 from pytest_xai.attacks.victim import Victim, require_gradient
-from pytest_xai.bench import Bench
+from pytest_xai.bench.bench import Bench
 
 __all__ = ["deepfool"]
 

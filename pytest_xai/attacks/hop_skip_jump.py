@@ -7,12 +7,12 @@ import torch
 from torch import Tensor
 
 from pytest_xai.attacks.arguments import require_count
-from pytest_xai.attacks.door import by_foolbox_on_unit_range, foolbox
+from pytest_xai.attacks.foolbox_adapter import by_foolbox_on_unit_range, foolbox
 from pytest_xai.attacks.verified import Attacked, attacked_by
 from pytest_xai.attacks.victim import Victim
-from pytest_xai.bench import Bench
+from pytest_xai.bench.bench import Bench
+from pytest_xai.core.optional import require
 from pytest_xai.errors import NotApplicable
-from pytest_xai.optional import require
 
 __all__ = ["hop_skip_jump"]
 

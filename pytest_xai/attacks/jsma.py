@@ -6,7 +6,7 @@ from torch import Tensor
 from pytest_xai.attacks.arguments import require_share
 from pytest_xai.attacks.verified import Attacked, attacked_by
 from pytest_xai.attacks.victim import Victim, require_gradient
-from pytest_xai.bench import Bench
+from pytest_xai.bench.bench import Bench
 from pytest_xai.errors import InvalidArgument
 
 __all__ = ["jsma"]

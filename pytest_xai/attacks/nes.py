@@ -6,7 +6,7 @@ from torch import Tensor
 from pytest_xai.attacks.arguments import require_count, require_share
 from pytest_xai.attacks.verified import Attacked, attacked_by
 from pytest_xai.attacks.victim import Victim
-from pytest_xai.bench import Bench
+from pytest_xai.bench.bench import Bench
 
 __all__ = ["nes"]
 

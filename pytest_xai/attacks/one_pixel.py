@@ -8,8 +8,8 @@ from torch import Tensor
 from pytest_xai.attacks.arguments import require_count
 from pytest_xai.attacks.verified import Attacked, attacked_by
 from pytest_xai.attacks.victim import Victim
-from pytest_xai.bench import Bench
-from pytest_xai.optional import require
+from pytest_xai.bench.bench import Bench
+from pytest_xai.core.optional import require
 
 __all__ = ["one_pixel"]
 

@@ -3,10 +3,10 @@
 from typing import Literal
 
 from pytest_xai.attacks.arguments import require_count, require_one_of, require_share
-from pytest_xai.attacks.door import by_foolbox
+from pytest_xai.attacks.foolbox_adapter import by_foolbox
 from pytest_xai.attacks.verified import Attacked, attacked_by
 from pytest_xai.attacks.victim import require_gradient
-from pytest_xai.bench import Bench
+from pytest_xai.bench.bench import Bench
 
 __all__ = ["fgsm", "ifgsm", "pgd"]
 

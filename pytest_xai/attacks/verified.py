@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from pytest_xai.attacks.victim import Attack, carried_out
-from pytest_xai.bench import Bench
+from pytest_xai.bench.bench import Bench
 
 __all__ = ["Attacked", "attacked", "attacked_by", "slack_of", "within"]
 

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from pytest_xai.bench import Bench
+from pytest_xai.bench.bench import Bench
+from pytest_xai.bench.guarded_call import in_batches
+from pytest_xai.core.seeds import seeded
 from pytest_xai.errors import NotApplicable
-from pytest_xai.guests import in_batches
-from pytest_xai.seeds import seeded
 
 __all__ = ["Attack", "Victim", "carried_out", "require_gradient", "two_or_more"]
 

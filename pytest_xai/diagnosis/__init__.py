@@ -2,7 +2,7 @@
 
 from pytest_xai.diagnosis.fault import beyond, is_last, with_place
 from pytest_xai.diagnosis.location import locate
-from pytest_xai.diagnosis.relevance import Shares, by_layer, follows, shares, unbiased_sums
+from pytest_xai.diagnosis.relevance_loss import Shares, by_layer, follows, shares, unbiased_sums
 
 __all__ = [
     "Shares",

@@ -4,11 +4,11 @@ from dataclasses import replace
 
 import torch
 
-from pytest_xai.bench import Bench
+from pytest_xai.bench.bench import Bench
+from pytest_xai.core.verdict import Finding, holds, tells
 from pytest_xai.diagnosis.location import PLACE, Measure, locate
 from pytest_xai.errors import XaiError
 from pytest_xai.protocol import NamedExplainer
-from pytest_xai.verdict import Finding, holds, tells
 
 __all__ = ["beyond", "is_last", "with_place"]
 

@@ -12,16 +12,16 @@ from dataclasses import dataclass, field, replace
 import torch
 from torch import Tensor, nn
 
-from pytest_xai.bench import Bench
-from pytest_xai.counting import Counter
+from pytest_xai.bench.bench import Bench
+from pytest_xai.bench.evaluations import Counter
+from pytest_xai.core.seeds import seeded
+from pytest_xai.core.subject import Subject
+from pytest_xai.core.verdict import Finding, holds
 from pytest_xai.diagnosis.graphs import Drawn, draw
 from pytest_xai.diagnosis.suspects import named, suspicion
 from pytest_xai.diagnosis.tails import Cut, Tails
 from pytest_xai.errors import NotApplicable, XaiError
 from pytest_xai.protocol import NEEDS_NEW, NamedExplainer, archive_of
-from pytest_xai.seeds import seeded
-from pytest_xai.subject import Subject
-from pytest_xai.verdict import Finding, holds
 
 __all__ = ["IMAGES", "PLACE", "Measure", "Parts", "locate"]
 

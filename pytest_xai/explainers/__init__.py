@@ -8,10 +8,10 @@
 A library is imported when one of its explainers is called; names and descriptions need none.
 """
 
-from pytest_xai.explainers.inheritance import like
+from pytest_xai.explainers.gallery.inheritance import like
+from pytest_xai.explainers.gallery.lookup import GalleryEntry, describe, get, methods, names
+from pytest_xai.explainers.gallery.methods import Method
 from pytest_xai.explainers.lime.pick import submodular_pick
-from pytest_xai.explainers.methods import Method
-from pytest_xai.explainers.selection import GalleryEntry, describe, get, methods, names
 from pytest_xai.explainers.stored import from_maps
 
 __all__ = [

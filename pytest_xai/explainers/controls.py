@@ -10,9 +10,9 @@ import torch
 from torch import Tensor, nn
 
 from pytest_xai.errors import InvalidArgument
-from pytest_xai.explainers.entry import Entry
-from pytest_xai.explainers.options import number
-from pytest_xai.explainers.passes import fresh
+from pytest_xai.explainers.adapting.arguments import number
+from pytest_xai.explainers.adapting.entry import Entry
+from pytest_xai.explainers.adapting.passes import fresh
 
 __all__ = ["ENTRIES", "constant_map", "edge_detector", "input_itself", "other_class", "random_map"]
 

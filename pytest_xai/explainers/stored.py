@@ -9,8 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from pytest_xai.errors import InvalidArgument, NotApplicable
-from pytest_xai.explainers.entry import Claim, Entry
-from pytest_xai.explainers.options import choice, text
+from pytest_xai.explainers.adapting.arguments import choice, text
+from pytest_xai.explainers.adapting.entry import Claim, Entry
 from pytest_xai.protocol import NEEDS_NEW, NamedExplainer
 
 __all__ = ["ENTRIES", "StoredMaps", "from_maps", "stored_maps"]

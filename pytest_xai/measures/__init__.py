@@ -10,9 +10,10 @@ transports have none.
 """
 
 from pytest_xai.measures.differences import l1_distance, relative_difference, share_beyond
+from pytest_xai.measures.edge_orientation import hog
 from pytest_xai.measures.localisation import mass_inside, pointing_game
 from pytest_xai.measures.masks import spatial, topk_mask
-from pytest_xai.measures.oriented import hog
+from pytest_xai.measures.mass_location import centre_of_mass, centre_of_mass_shift, earth_mover
 from pytest_xai.measures.overlap import (
     dice,
     dice_of_masks,
@@ -20,7 +21,6 @@ from pytest_xai.measures.overlap import (
     iou_of_masks,
     topk_intersection,
 )
-from pytest_xai.measures.places import centre_of_mass, centre_of_mass_shift, earth_mover
 from pytest_xai.measures.similarity import cosine, kendall, pearson, spearman, ssim
 
 __all__ = [

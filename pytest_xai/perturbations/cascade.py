@@ -6,9 +6,9 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
+from pytest_xai.core.seeds import derive_seed
 from pytest_xai.errors import InvalidArgument
-from pytest_xai.perturbations.parameters import randomise_layer
-from pytest_xai.seeds import derive_seed
+from pytest_xai.perturbations.reinitialisation import randomise_layer
 
 __all__ = ["ORDERS", "Step", "redraw"]
 
@@ -38,7 +38,7 @@ def redraw(model: nn.Module, names: Sequence[str], *, order: str, seed: int) -> 
 
     Args:
         model: who wants to keep it passes a copy; nothing else is held but one layer's tensors.
-        names: its layers in the order of execution, see `pytest_xai.anatomy.layers`.
+        names: its layers in the order of execution, see `pytest_xai.core.model_layers.layers`.
         order: "top_down": from the output to the input, and what was drawn stays drawn
             (the cascade of Adebayo 2018); "bottom_up": the same from the input to the
             output; "independent": each layer alone, the one before it is put back.

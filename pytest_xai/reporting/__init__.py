@@ -14,7 +14,7 @@ __all__ = [
     "sampled",
 ]
 
-# As `pytest_xai.verdict.OUTCOMES`, which comes with torch; a test compares the two.
+# As `pytest_xai.core.verdict.OUTCOMES`, which comes with torch; a test compares the two.
 OUTCOMES = ("passed", "failed", "undecided", "not_applicable", "error", "xfailed", "xpassed")
 
 

@@ -5,12 +5,12 @@ import sys
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, TextIO
 
-from pytest_xai.explainers.entry import KINDS
+from pytest_xai.explainers.adapting.entry import KINDS
 from pytest_xai.reporting import plain
 
 if TYPE_CHECKING:
     from pytest_xai.explainers import GalleryEntry, Method
-    from pytest_xai.explainers.entry import Claim
+    from pytest_xai.explainers.adapting.entry import Claim
     from pytest_xai.registry import Check
 
 __all__ = ["describe_checks", "describe_gallery", "describe_methods", "print_listing"]

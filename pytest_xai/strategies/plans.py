@@ -5,8 +5,8 @@ from collections.abc import Collection
 from hypothesis import strategies as st
 
 from pytest_xai.errors import InvalidArgument, UnknownName
-from pytest_xai.strategies.wishes import Wish, allowed_structures, wishes
-from pytest_xai.structures import WEIGHTS, Draft, Plan, grow
+from pytest_xai.networks import WEIGHTS, Draft, Plan, grow
+from pytest_xai.strategies.building_blocks import Wish, allowed_structures, wishes
 
 __all__ = ["plans"]
 

@@ -7,8 +7,8 @@ BY 4.0). fixtures/README.md says how they were split and how the network was tra
 import torch
 from torch import Tensor, nn
 
+from pytest_xai.core.subject import Subject
 from pytest_xai.errors import InvalidArgument, UnknownName
-from pytest_xai.subject import Subject
 from pytest_xai.subjects import bundled
 
 __all__ = ["DigitsNet", "load_digits", "load_digits_images", "load_digits_model"]

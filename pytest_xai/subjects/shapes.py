@@ -11,8 +11,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from pytest_xai.core.subject import Subject
 from pytest_xai.errors import InvalidArgument
-from pytest_xai.subject import Subject
 from pytest_xai.subjects import bundled
 from pytest_xai.subjects.shapes_images import CLASSES
 from pytest_xai.subjects.shapes_net import ShapesNet

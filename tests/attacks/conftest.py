@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from pytest_xai import Subject, attacks
-from pytest_xai.bench import Bench
+from pytest_xai.bench.bench import Bench
 
 
 def make_network(classes=3, *, dtype=torch.float32):

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from pytest_xai.attacks import deepfool, fgsm
-from pytest_xai.bench import Bench
+from pytest_xai.bench.bench import Bench
 from pytest_xai.subjects.digits import load_digits
 
 NORMS = {"L2": 2.0, "Linf": torch.inf}

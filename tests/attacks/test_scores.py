@@ -6,8 +6,8 @@ import torch
 from pytest_xai.attacks import ifgsm, nes, zoo
 from pytest_xai.attacks.nes import estimated_slopes as drawn_slopes
 from pytest_xai.attacks.victim import Victim, margin
-from pytest_xai.attacks.zoo import _Adam
-from pytest_xai.attacks.zoo import estimated_slopes as measured_slopes
+from pytest_xai.attacks.zoo_attack import _Adam
+from pytest_xai.attacks.zoo_attack import estimated_slopes as measured_slopes
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ from fixtures.right import gradient
 from fixtures.wrong.subjects import subject_of
 from pytest_xai import checks
 from pytest_xai.checks.contract import device_consistent
-from pytest_xai.judge import Assignment, judge
+from pytest_xai.engine.run_check import Assignment, judge
 from pytest_xai.protocol import named
 from pytest_xai.subjects import load_digits
 from pytest_xai.subjects.probes import probes

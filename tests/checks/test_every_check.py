@@ -21,7 +21,7 @@ from fixtures.right import (
 )
 from fixtures.wrong import WRONG
 from pytest_xai import checks
-from pytest_xai.judge import Assignment, judge
+from pytest_xai.engine.run_check import Assignment, judge
 from pytest_xai.protocol import named
 from pytest_xai.registry import FAMILIES
 from pytest_xai.subjects import load_digits

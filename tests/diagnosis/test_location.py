@@ -14,8 +14,8 @@ from fixtures import models
 from fixtures.right import gradient, input_x_gradient, integrated_gradients
 from fixtures.wrong.sums import last_run_rescaled, lrp_epsilon, of_product, scaled_at
 from pytest_xai import checks, explainers
+from pytest_xai.engine.run_check import Assignment, judge
 from pytest_xai.errors import NotApplicable
-from pytest_xai.judge import Assignment, judge
 from pytest_xai.protocol import named
 
 DELTA, RELEVANCE = "summation_to_delta", "relevance_conservation"

@@ -10,7 +10,7 @@ from torch import nn
 
 from pytest_xai import explainers
 from pytest_xai.errors import MissingDependency
-from pytest_xai.explainers.catalogue import LIBRARIES
+from pytest_xai.explainers.gallery.catalogue import LIBRARIES
 
 # One explainer of each library that is quick.
 SAMPLES = {

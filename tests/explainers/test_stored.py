@@ -9,14 +9,14 @@ from safetensors.torch import save_file
 from torch import nn
 
 from pytest_xai import Subject, check_explainer
-from pytest_xai.bench import Bench
+from pytest_xai.bench.bench import Bench
+from pytest_xai.bench.guard import Guard
 from pytest_xai.checks import get
-from pytest_xai.containment import Guard
+from pytest_xai.engine.run_check import Assignment, judge
 from pytest_xai.errors import InvalidArgument, InvalidAttribution, NotApplicable
 from pytest_xai.explainers.stored import ENTRIES, StoredMaps, from_maps, stored_maps
-from pytest_xai.judge import Assignment, judge
+from pytest_xai.plugin.model_repo import Registry
 from pytest_xai.protocol import NamedExplainer, archive_of, explainer, named
-from pytest_xai.registration import Registry
 
 REASON = "needs new explanations; these maps are stored"
 NEEDY = {

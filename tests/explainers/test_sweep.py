@@ -7,7 +7,7 @@ import pytest
 from benchmarks.sweep import PAGE, Failure, Swept, kept, surprises, sweep, table
 from pytest_xai import checks
 from pytest_xai.explainers import names
-from pytest_xai.explainers.defects import KNOWN_DEFECTS, expected_failures
+from pytest_xai.explainers.gallery.defects import KNOWN_DEFECTS, expected_failures
 
 RIGHT = {
     "captum:InputXGradient": ("linearity", "dummy_feature", "ground_truth", "symmetry"),

@@ -4,8 +4,8 @@ import ast
 
 import pytest
 
-from pytest_xai.flags import MARKERS, TABLE
-from pytest_xai.options import Options, resolve
+from pytest_xai.plugin.flags import MARKERS, TABLE
+from pytest_xai.plugin.options import Options, resolve
 from pytest_xai.registry import FAMILIES
 
 SETTINGS = {

@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 
 from pytest_xai.errors import UnknownName
-from pytest_xai.options import Options, reproduce_command
-from pytest_xai.plan import choose, plan_cases
-from pytest_xai.registration import Registry
+from pytest_xai.plugin.model_repo import Registry
+from pytest_xai.plugin.options import Options, reproduce_command
+from pytest_xai.plugin.plan import choose, plan_cases
 
 
 def explain(model, inputs, targets):

@@ -9,10 +9,10 @@ import pytest
 import torch
 
 import pytest_xai.reporting
+from pytest_xai.core.verdict import OUTCOMES as VERDICT_OUTCOMES
+from pytest_xai.core.verdict import Evaluations, Verdict
 from pytest_xai.reporting import OUTCOMES, Row, finite
 from pytest_xai.reporting.json_report import report_json, write_json
-from pytest_xai.verdict import OUTCOMES as VERDICT_OUTCOMES
-from pytest_xai.verdict import Evaluations, Verdict
 
 SCHEMA = json.loads(
     (Path(pytest_xai.reporting.__file__).parent / "schema.json").read_text(encoding="utf-8")

@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 
 from pytest_xai import checks, explainers
-from pytest_xai.explainers.entry import Claim
+from pytest_xai.explainers.adapting.entry import Claim
 from pytest_xai.reporting.listing import describe_gallery, print_listing
 
 

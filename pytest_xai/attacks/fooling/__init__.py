@@ -6,9 +6,7 @@ be differentiated, else through the differentiable method most like it, else it 
 at all; whatever the way, only what is seen on the explainer and the network themselves counts.
 """
 
-from pytest_xai.attacks.comparison import EPSILON
 from pytest_xai.attacks.fooling.attack import Fooled, fool
-from pytest_xai.attacks.fooling.finding import kept_under_attack, kept_under_noise
 from pytest_xai.attacks.fooling.goals import (
     Goal,
     mass_centre,
@@ -20,14 +18,11 @@ from pytest_xai.attacks.fooling.softened import softened
 from pytest_xai.attacks.fooling.worst import TOLERANCE, holds
 
 __all__ = [
-    "EPSILON",
     "TOLERANCE",
     "Fooled",
     "Goal",
     "fool",
     "holds",
-    "kept_under_attack",
-    "kept_under_noise",
     "mass_centre",
     "one_channel",
     "softened",

@@ -11,7 +11,7 @@ from pytest_xai.attacks.fooling.evolution import evolve
 from pytest_xai.attacks.fooling.goals import Goal
 from pytest_xai.attacks.fooling.ways import find_way
 from pytest_xai.attacks.fooling.worst import Ball, Worst
-from pytest_xai.bench import Bench
+from pytest_xai.bench.bench import Bench
 from pytest_xai.errors import NotApplicable
 from pytest_xai.protocol import NEEDS_NEW, NamedExplainer, archive_of
 

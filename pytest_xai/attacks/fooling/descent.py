@@ -8,8 +8,8 @@ from pytest_xai.attacks.fooling.goals import Goal
 from pytest_xai.attacks.fooling.ways import Way
 from pytest_xai.attacks.fooling.worst import TOLERANCE, Ball, Worst, confidence
 from pytest_xai.attacks.victim import two_or_more
-from pytest_xai.bench import Bench
-from pytest_xai.seeds import seeded
+from pytest_xai.bench.bench import Bench
+from pytest_xai.core.seeds import seeded
 
 __all__ = ["descend"]
 

@@ -8,7 +8,7 @@ from torch.nn import functional
 
 from pytest_xai.attacks.fooling.goals import Goal
 from pytest_xai.attacks.fooling.worst import Worst
-from pytest_xai.bench import Bench
+from pytest_xai.bench.bench import Bench
 
 __all__ = ["evolve"]
 

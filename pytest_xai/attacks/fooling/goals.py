@@ -9,7 +9,7 @@ from torch import Tensor
 
 from pytest_xai.errors import NotApplicable
 from pytest_xai.measures import centre_of_mass_shift, l1_distance, topk_intersection, topk_mask
-from pytest_xai.nulls import partners
+from pytest_xai.measures.reference_maps import partners
 
 __all__ = ["FRACTION", "Goal", "mass_centre", "one_channel", "target_map", "top_values"]
 

@@ -9,13 +9,13 @@ from torch import Tensor
 from pytest_xai.attacks.fooling.goals import FRACTION, Goal, one_channel
 from pytest_xai.attacks.fooling.softened import softened
 from pytest_xai.attacks.fooling.surrogates import SURROGATES, Form
-from pytest_xai.bench import Bench
+from pytest_xai.bench.bench import Bench
+from pytest_xai.bench.guarded_call import called
+from pytest_xai.core.seeds import seeded
 from pytest_xai.errors import GuestError, NotApplicable
-from pytest_xai.guests import called
 from pytest_xai.measures import topk_intersection
-from pytest_xai.nulls import halfway, partners
+from pytest_xai.measures.reference_maps import halfway, partners
 from pytest_xai.protocol import NamedExplainer
-from pytest_xai.seeds import seeded
 
 __all__ = ["Way", "find_way"]
 

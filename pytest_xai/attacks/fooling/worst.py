@@ -8,7 +8,7 @@ from torch import Tensor
 from pytest_xai.attacks.fooling.goals import Goal, one_channel
 from pytest_xai.attacks.verified import slack_of, within
 from pytest_xai.attacks.victim import two_or_more
-from pytest_xai.bench import Bench, predicted
+from pytest_xai.bench.bench import Bench, predicted
 from pytest_xai.protocol import NamedExplainer
 
 __all__ = ["TOLERANCE", "Ball", "Worst", "confidence", "holds"]

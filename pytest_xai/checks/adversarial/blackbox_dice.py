@@ -1,11 +1,11 @@
 """The map stands an attack that sees nothing but scores about as well as noise of its size."""
 
 from pytest_xai.attacks import nes
-from pytest_xai.attacks.comparison import CLAIM, EPSILON, LIMIT_SOURCE, dice_under_attack
-from pytest_xai.bench import Bench
+from pytest_xai.bench.bench import Bench
+from pytest_xai.checks.adversarial._dice import CLAIM, EPSILON, LIMIT_SOURCE, dice_under_attack
+from pytest_xai.core.verdict import Finding
 from pytest_xai.protocol import NamedExplainer
 from pytest_xai.registry import Cost, check
-from pytest_xai.verdict import Finding
 
 
 @check(

@@ -1,11 +1,11 @@
 """The map stands the way to the nearest boundary in the maximum norm as well as noise does."""
 
 from pytest_xai.attacks import deepfool
-from pytest_xai.attacks.comparison import CLAIM, LIMIT_SOURCE, dice_under_attack
-from pytest_xai.bench import Bench
+from pytest_xai.bench.bench import Bench
+from pytest_xai.checks.adversarial._dice import CLAIM, LIMIT_SOURCE, dice_under_attack
+from pytest_xai.core.verdict import Finding
 from pytest_xai.protocol import NamedExplainer
 from pytest_xai.registry import Cost, check
-from pytest_xai.verdict import Finding
 
 
 @check(

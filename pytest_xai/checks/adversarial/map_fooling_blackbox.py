@@ -1,10 +1,11 @@
 """The most important pixels stay under an attack that needs no gradient of the explainer."""
 
-from pytest_xai.attacks.fooling import kept_under_attack, top_values
-from pytest_xai.bench import Bench
+from pytest_xai.attacks.fooling import top_values
+from pytest_xai.bench.bench import Bench
+from pytest_xai.checks.adversarial._map_fooling import kept_under_attack
+from pytest_xai.core.verdict import Finding
 from pytest_xai.protocol import NamedExplainer
 from pytest_xai.registry import Cost, check
-from pytest_xai.verdict import Finding
 
 
 @check(

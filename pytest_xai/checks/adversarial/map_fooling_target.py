@@ -1,10 +1,11 @@
 """The map cannot be made that of another image while the prediction stays."""
 
-from pytest_xai.attacks.fooling import kept_under_attack, target_map
-from pytest_xai.bench import Bench
+from pytest_xai.attacks.fooling import target_map
+from pytest_xai.bench.bench import Bench
+from pytest_xai.checks.adversarial._map_fooling import kept_under_attack
+from pytest_xai.core.verdict import Finding
 from pytest_xai.protocol import NamedExplainer
 from pytest_xai.registry import Cost, check
-from pytest_xai.verdict import Finding
 
 
 @check(

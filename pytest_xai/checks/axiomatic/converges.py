@@ -8,13 +8,13 @@ from itertools import islice
 import torch
 from torch import Tensor
 
-from pytest_xai.bench import Bench
-from pytest_xai.checks.axiomatic.places import along_a_path
-from pytest_xai.checks.contract.twins import moved
+from pytest_xai.bench.bench import Bench
+from pytest_xai.checks._twins import moved
+from pytest_xai.checks.axiomatic._path_points import along_a_path
+from pytest_xai.core.verdict import Finding
 from pytest_xai.errors import NotApplicable
 from pytest_xai.protocol import NamedExplainer
 from pytest_xai.registry import Cost, check
-from pytest_xai.verdict import Finding
 
 _FEW, _MANY = 8, 64
 # Places at which the variation along a path is looked for: of 32, half of it is seen.

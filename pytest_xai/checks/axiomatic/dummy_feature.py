@@ -2,13 +2,13 @@
 
 import torch
 
-from pytest_xai.bench import ROUND, Bench
-from pytest_xai.containment import Guard
+from pytest_xai.bench.bench import ROUND, Bench
+from pytest_xai.bench.guard import Guard
+from pytest_xai.core.verdict import Finding
 from pytest_xai.errors import NotApplicable
-from pytest_xai.perturbations.networks import widened
+from pytest_xai.perturbations.transformed_networks import widened
 from pytest_xai.protocol import NamedExplainer
 from pytest_xai.registry import Cost, check
-from pytest_xai.verdict import Finding
 
 
 @check(

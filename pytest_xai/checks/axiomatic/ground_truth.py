@@ -5,12 +5,12 @@ import math
 import torch
 from torch import Tensor
 
-from pytest_xai.bench import ROUND, Bench
-from pytest_xai.checks.axiomatic.places import along_a_path
+from pytest_xai.bench.bench import ROUND, Bench
+from pytest_xai.checks.axiomatic._path_points import along_a_path
+from pytest_xai.core.verdict import Finding
 from pytest_xai.errors import NotApplicable
 from pytest_xai.protocol import NamedExplainer
 from pytest_xai.registry import Cost, check
-from pytest_xai.verdict import Finding
 
 # Libraries round step sizes, coverages and regressions to float32 whatever the model's dtype.
 _SINGLE = 8 * torch.finfo(torch.float32).eps

@@ -2,15 +2,15 @@
 
 import torch
 
-from pytest_xai.bench import ROUND, Bench
-from pytest_xai.containment import Guard
+from pytest_xai.bench.bench import ROUND, Bench
+from pytest_xai.bench.guard import Guard
+from pytest_xai.bench.guarded_call import called
+from pytest_xai.core.verdict import Finding
 from pytest_xai.errors import GuestError, NotApplicable
-from pytest_xai.guests import called
 from pytest_xai.measures import relative_difference
-from pytest_xai.perturbations.networks import equal_function
+from pytest_xai.perturbations.transformed_networks import equal_function
 from pytest_xai.protocol import NamedExplainer
 from pytest_xai.registry import Cost, check
-from pytest_xai.verdict import Finding
 
 
 @check(

@@ -5,14 +5,14 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from pytest_xai.anatomy import zero_sums
-from pytest_xai.bench import ROUND, Bench
-from pytest_xai.checks.contract.twins import steady
-from pytest_xai.containment import Guard
-from pytest_xai.perturbations.networks import mixed
+from pytest_xai.bench.bench import ROUND, Bench
+from pytest_xai.bench.guard import Guard
+from pytest_xai.checks._twins import steady
+from pytest_xai.core.model_layers import zero_sums
+from pytest_xai.core.verdict import Finding
+from pytest_xai.perturbations.transformed_networks import mixed
 from pytest_xai.protocol import NamedExplainer
 from pytest_xai.registry import Cost, check
-from pytest_xai.verdict import Finding
 
 _OWN, _OTHER = 2.0, -0.5
 

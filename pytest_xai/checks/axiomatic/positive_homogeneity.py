@@ -5,15 +5,15 @@ import copy
 import torch
 from torch import Tensor, nn
 
-from pytest_xai.anatomy import rounding
-from pytest_xai.bench import ROUND, Bench
-from pytest_xai.containment import Guard
+from pytest_xai.bench.bench import ROUND, Bench
+from pytest_xai.bench.guard import Guard
+from pytest_xai.core.model_layers import rounding
+from pytest_xai.core.verdict import Finding
 from pytest_xai.errors import NotApplicable
 from pytest_xai.measures import relative_difference
-from pytest_xai.perturbations.derived import unbiased
+from pytest_xai.perturbations.constrained_networks import unbiased
 from pytest_xai.protocol import NamedExplainer
 from pytest_xai.registry import Cost, check
-from pytest_xai.verdict import Finding
 
 # Derivatives do not change with the scale of the inputs.
 _DEGREE_0 = frozenset({"gradient", "guided_backprop", "deconvolution"})

@@ -6,8 +6,9 @@ from dataclasses import replace
 import torch
 from torch import Tensor, nn
 
-from pytest_xai.anatomy import bias_absorption, zero_sums
-from pytest_xai.bench import ROUND, Bench
+from pytest_xai.bench.bench import ROUND, Bench
+from pytest_xai.core.model_layers import bias_absorption, zero_sums
+from pytest_xai.core.verdict import Finding
 from pytest_xai.diagnosis import (
     Shares,
     beyond,
@@ -21,7 +22,6 @@ from pytest_xai.diagnosis import (
 from pytest_xai.errors import NotApplicable, XaiError
 from pytest_xai.protocol import NamedExplainer
 from pytest_xai.registry import Cost, check
-from pytest_xai.verdict import Finding
 
 _LOST = "Relevance is lost or made."
 _NOT_THE_LOGIT = (

@@ -3,10 +3,10 @@
 import torch
 from torch import Tensor
 
-from pytest_xai.bench import ROUND, Bench
+from pytest_xai.bench.bench import ROUND, Bench
+from pytest_xai.core.verdict import Finding
 from pytest_xai.protocol import NamedExplainer
 from pytest_xai.registry import Cost, check
-from pytest_xai.verdict import Finding
 
 # Features tried per image: the largest products of difference and slope, and as many at random.
 _STEEPEST, _DRAWN = 3, 3

@@ -3,13 +3,13 @@
 import torch
 from torch import Tensor
 
-from pytest_xai.bench import ROUND, Bench
-from pytest_xai.containment import Guard
+from pytest_xai.bench.bench import ROUND, Bench
+from pytest_xai.bench.guard import Guard
+from pytest_xai.core.verdict import Finding
 from pytest_xai.errors import NotApplicable
-from pytest_xai.perturbations.derived import ends_weighted
+from pytest_xai.perturbations.constrained_networks import ends_weighted
 from pytest_xai.protocol import NamedExplainer
 from pytest_xai.registry import Cost, check
-from pytest_xai.verdict import Finding
 
 # By how much the added evidence exceeds all outputs and attributions of the model itself.
 _DOMINANT = 400.0

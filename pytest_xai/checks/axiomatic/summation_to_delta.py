@@ -6,12 +6,12 @@ from itertools import pairwise
 import torch
 from torch import Tensor
 
-from pytest_xai.bench import ROUND, Bench
-from pytest_xai.checks.axiomatic.places import along_a_path
+from pytest_xai.bench.bench import ROUND, Bench
+from pytest_xai.checks.axiomatic._path_points import along_a_path
+from pytest_xai.core.verdict import Finding
 from pytest_xai.diagnosis import with_place
 from pytest_xai.protocol import NamedExplainer
 from pytest_xai.registry import Cost, check
-from pytest_xai.verdict import Finding
 
 # Evaluations of the gradient per image from which an explainer is taken to integrate it along a
 # path: rules of back-propagation make one or two.

@@ -1,13 +1,13 @@
 """Two features that the model treats alike, and that are alike, get the same attribution."""
 
-from pytest_xai.bench import ROUND, Bench
-from pytest_xai.containment import Guard
+from pytest_xai.bench.bench import ROUND, Bench
+from pytest_xai.bench.guard import Guard
+from pytest_xai.core.verdict import Finding
 from pytest_xai.errors import NotApplicable
 from pytest_xai.measures import relative_difference
-from pytest_xai.perturbations.derived import mirror_averaged, mirrored
+from pytest_xai.perturbations.constrained_networks import mirror_averaged, mirrored
 from pytest_xai.protocol import NamedExplainer
 from pytest_xai.registry import Cost, check
-from pytest_xai.verdict import Finding
 
 
 @check(

@@ -5,15 +5,15 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from pytest_xai.bench import ROUND, Bench
-from pytest_xai.checks.contract.twins import steady
-from pytest_xai.containment import Guard
+from pytest_xai.bench.bench import ROUND, Bench
+from pytest_xai.bench.guard import Guard
+from pytest_xai.checks._twins import steady
+from pytest_xai.core.verdict import Finding
 from pytest_xai.errors import GuestError, NotApplicable
 from pytest_xai.measures import relative_difference
-from pytest_xai.perturbations.derived import circular, half_averaged
+from pytest_xai.perturbations.constrained_networks import circular, half_averaged
 from pytest_xai.protocol import NamedExplainer
 from pytest_xai.registry import Cost, check
-from pytest_xai.verdict import Finding
 
 # Rolls that are tried: strides multiply, mostly to powers of two.
 _SHIFTS = (1, 2, 4, 8, 16, 32)

@@ -10,13 +10,13 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from pytest_xai.anatomy import rounding
-from pytest_xai.bench import Bench
-from pytest_xai.checks.contract.twins import Twin, moved, require_repeatable
+from pytest_xai.bench.bench import Bench
+from pytest_xai.checks._twins import Twin, moved, require_repeatable
+from pytest_xai.core.model_layers import rounding
+from pytest_xai.core.verdict import Finding
 from pytest_xai.errors import GuestError, NotApplicable
 from pytest_xai.protocol import NamedExplainer
 from pytest_xai.registry import Cost, check
-from pytest_xai.verdict import Finding
 
 _OTHER = {torch.float32: torch.float64, torch.float64: torch.float32}
 # Half precision rounds a number by up to 2^-11 of it, float32 by up to 2^-24.

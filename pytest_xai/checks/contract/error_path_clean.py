@@ -7,13 +7,13 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from pytest_xai.bench import Bench
+from pytest_xai.bench.bench import Bench
+from pytest_xai.bench.guarded_call import called
+from pytest_xai.core.seeds import seeded
+from pytest_xai.core.verdict import Finding
 from pytest_xai.errors import GuestError, NotApplicable
-from pytest_xai.guests import called
 from pytest_xai.protocol import NEEDS_NEW, NamedExplainer, archive_of
 from pytest_xai.registry import Cost, check
-from pytest_xai.seeds import seeded
-from pytest_xai.verdict import Finding
 
 
 @check(

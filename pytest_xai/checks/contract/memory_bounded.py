@@ -8,11 +8,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules import module as every_module
 
-from pytest_xai.bench import Bench
+from pytest_xai.bench.bench import Bench
+from pytest_xai.core.verdict import Finding
 from pytest_xai.errors import NotApplicable
 from pytest_xai.protocol import NEEDS_NEW, NamedExplainer, archive_of
 from pytest_xai.registry import Cost, check
-from pytest_xai.verdict import Finding
 
 # Calls by which every explainer is judged; and one that keeps more after each of them: a cache
 # may fill up to half as many entries.

@@ -3,13 +3,13 @@
 import torch
 from torch import Tensor, nn
 
-from pytest_xai.bench import Bench
-from pytest_xai.checks.contract.twins import Twin, laid_out, require_repeatable, taken, tolerance
+from pytest_xai.bench.bench import Bench
+from pytest_xai.checks._twins import Twin, laid_out, require_repeatable, taken, tolerance
+from pytest_xai.core.verdict import Finding
 from pytest_xai.errors import NotApplicable
 from pytest_xai.measures import relative_difference
 from pytest_xai.protocol import NamedExplainer
 from pytest_xai.registry import Cost, check
-from pytest_xai.verdict import Finding
 
 _CHANNELS_LAST = {4: torch.channels_last, 5: torch.channels_last_3d}
 

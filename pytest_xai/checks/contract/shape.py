@@ -2,11 +2,11 @@
 
 import torch
 
-from pytest_xai.bench import ROUND, Bench
+from pytest_xai.bench.bench import ROUND, Bench
+from pytest_xai.core.verdict import Finding
 from pytest_xai.errors import InvalidAttribution
 from pytest_xai.protocol import NamedExplainer, normalise
 from pytest_xai.registry import Cost, check
-from pytest_xai.verdict import Finding
 
 
 @check(

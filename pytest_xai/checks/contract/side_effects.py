@@ -4,11 +4,11 @@ from collections import Counter
 
 import torch
 
-from pytest_xai.bench import ROUND, Bench
-from pytest_xai.containment import SideEffect
+from pytest_xai.bench.bench import ROUND, Bench
+from pytest_xai.bench.guard import SideEffect
+from pytest_xai.core.verdict import Finding
 from pytest_xai.protocol import NamedExplainer
 from pytest_xai.registry import Cost, check
-from pytest_xai.verdict import Finding
 
 
 @check(

@@ -3,12 +3,12 @@
 import torch
 from torch import Tensor
 
-from pytest_xai.bench import ROUND, Bench
+from pytest_xai.bench.bench import ROUND, Bench
+from pytest_xai.core.verdict import Finding
 from pytest_xai.errors import NotApplicable
 from pytest_xai.measures import relative_difference
 from pytest_xai.protocol import NamedExplainer
 from pytest_xai.registry import Cost, check
-from pytest_xai.verdict import Finding
 
 _ALTERNATIVES = 3
 # Below this, two logits add up to the same for all images: each is the other with the sign turned.

@@ -2,16 +2,16 @@
 
 import torch
 
-from pytest_xai.bench import Bench
-from pytest_xai.checks.randomisation.engine import compared
-from pytest_xai.checks.randomisation.similarities import Form
-from pytest_xai.containment import Guard
+from pytest_xai.bench.bench import Bench
+from pytest_xai.bench.guard import Guard
+from pytest_xai.bench.guarded_call import called
+from pytest_xai.checks.randomisation._engine import compared
+from pytest_xai.checks.randomisation._similarities import Form
+from pytest_xai.core.seeds import seeded
+from pytest_xai.core.verdict import Finding
 from pytest_xai.errors import NotApplicable
-from pytest_xai.guests import called
 from pytest_xai.protocol import NamedExplainer
 from pytest_xai.registry import Cost, check
-from pytest_xai.seeds import seeded
-from pytest_xai.verdict import Finding
 
 
 @check(

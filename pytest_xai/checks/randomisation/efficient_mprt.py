@@ -3,17 +3,17 @@
 import torch
 from torch import Tensor
 
-from pytest_xai.bench import Bench
-from pytest_xai.checks.randomisation.engine import (
+from pytest_xai.bench.bench import Bench
+from pytest_xai.checks.randomisation._engine import (
     draws,
     layer_names,
     plainly,
     redrawn,
     said_of_kept,
 )
+from pytest_xai.core.verdict import Finding
 from pytest_xai.protocol import NamedExplainer
 from pytest_xai.registry import Cost, check
-from pytest_xai.verdict import Finding
 
 _BINS = 100
 _DRAWS = 4

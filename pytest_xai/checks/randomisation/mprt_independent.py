@@ -1,10 +1,10 @@
 """The map changes when a single layer is drawn anew and all others stay trained."""
 
-from pytest_xai.bench import Bench
-from pytest_xai.checks.randomisation.engine import randomised
+from pytest_xai.bench.bench import Bench
+from pytest_xai.checks.randomisation._engine import randomised
+from pytest_xai.core.verdict import Finding
 from pytest_xai.protocol import NamedExplainer
 from pytest_xai.registry import Cost, check
-from pytest_xai.verdict import Finding
 
 
 @check(

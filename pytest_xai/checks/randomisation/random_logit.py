@@ -5,13 +5,13 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from pytest_xai.bench import Bench
-from pytest_xai.checks.randomisation.engine import GRADIENT, compared
-from pytest_xai.checks.randomisation.similarities import FIGURE, SIGNED, Form
+from pytest_xai.bench.bench import Bench
+from pytest_xai.checks.randomisation._engine import GRADIENT, compared
+from pytest_xai.checks.randomisation._similarities import FIGURE, SIGNED, Form
+from pytest_xai.core.verdict import Finding
 from pytest_xai.errors import NotApplicable
 from pytest_xai.protocol import NamedExplainer
 from pytest_xai.registry import Cost, check
-from pytest_xai.verdict import Finding
 
 
 @check(

@@ -3,13 +3,13 @@
 import torch
 from torch import Tensor
 
-from pytest_xai.bench import Bench
-from pytest_xai.checks.randomisation.engine import randomised
-from pytest_xai.containment import Guard
+from pytest_xai.bench.bench import Bench
+from pytest_xai.bench.guard import Guard
+from pytest_xai.checks.randomisation._engine import randomised
+from pytest_xai.core.seeds import generator
+from pytest_xai.core.verdict import Finding
 from pytest_xai.protocol import NamedExplainer
 from pytest_xai.registry import Cost, check
-from pytest_xai.seeds import generator
-from pytest_xai.verdict import Finding
 
 # The authors take 50; at 10 the noise of the mean is already a third of that of a single map.
 _SAMPLES = 10

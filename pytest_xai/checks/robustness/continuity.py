@@ -4,15 +4,15 @@ import math
 
 import torch
 
-from pytest_xai.bench import Bench
-from pytest_xai.checks.robustness.neighbours import largest
+from pytest_xai.bench.bench import Bench
+from pytest_xai.checks.robustness._neighbours import largest
+from pytest_xai.core.verdict import Finding
 from pytest_xai.measures import l1_distance
 from pytest_xai.measures.arguments import as_float64
-from pytest_xai.nulls import halfway, partners
+from pytest_xai.measures.reference_maps import halfway, partners
 from pytest_xai.perturbations.noise import random_direction
 from pytest_xai.protocol import NamedExplainer
 from pytest_xai.registry import Cost, check
-from pytest_xai.verdict import Finding
 
 _STEPS = 4
 # Root mean square of the whole path as a share of the range of the inputs: about what rounding an

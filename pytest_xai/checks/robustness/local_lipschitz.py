@@ -1,11 +1,11 @@
 """Near an image the map changes no faster than the size of the step allows."""
 
-from pytest_xai.bench import Bench
-from pytest_xai.checks.robustness.neighbours import largest, neighbours
-from pytest_xai.checks.robustness.stability import COST, LIMIT, stability
+from pytest_xai.bench.bench import Bench
+from pytest_xai.checks.robustness._neighbours import largest, neighbours
+from pytest_xai.checks.robustness._stability import COST, LIMIT, stability
+from pytest_xai.core.verdict import Finding
 from pytest_xai.protocol import NamedExplainer
 from pytest_xai.registry import check
-from pytest_xai.verdict import Finding
 
 
 @check(

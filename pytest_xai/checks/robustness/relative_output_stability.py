@@ -1,11 +1,11 @@
 """The map changes no more than the outputs do."""
 
-from pytest_xai.bench import Bench
-from pytest_xai.checks.robustness.neighbours import neighbours
-from pytest_xai.checks.robustness.stability import COST, LIMIT, rates, stability
+from pytest_xai.bench.bench import Bench
+from pytest_xai.checks.robustness._neighbours import neighbours
+from pytest_xai.checks.robustness._stability import COST, LIMIT, rates, stability
+from pytest_xai.core.verdict import Finding
 from pytest_xai.protocol import NamedExplainer
 from pytest_xai.registry import check
-from pytest_xai.verdict import Finding
 
 
 @check(

@@ -1,12 +1,12 @@
 """The map changes no more than what the model's last layer reads."""
 
-from pytest_xai.bench import Bench
-from pytest_xai.checks.robustness.neighbours import neighbours
-from pytest_xai.checks.robustness.stability import COST, LIMIT, rates, stability
+from pytest_xai.bench.bench import Bench
+from pytest_xai.checks.robustness._neighbours import neighbours
+from pytest_xai.checks.robustness._stability import COST, LIMIT, rates, stability
+from pytest_xai.core.verdict import Finding
 from pytest_xai.errors import NotApplicable
 from pytest_xai.protocol import NamedExplainer
 from pytest_xai.registry import check
-from pytest_xai.verdict import Finding
 
 
 @check(

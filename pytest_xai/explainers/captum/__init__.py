@@ -1,5 +1,6 @@
 """Explainers of captum."""
 
+from pytest_xai.explainers.adapting.entry import Entry
 from pytest_xai.explainers.captum import (
     deep_lift,
     grad_cam,
@@ -13,7 +14,6 @@ from pytest_xai.explainers.captum import (
     rules,
     shapley,
 )
-from pytest_xai.explainers.entry import Entry
 
 __all__ = ["ENTRIES"]
 

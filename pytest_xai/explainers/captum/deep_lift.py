@@ -6,14 +6,14 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
+from pytest_xai.core.optional import require
 from pytest_xai.errors import NotApplicable
+from pytest_xai.explainers.adapting.entry import Claim, Entry, claims
+from pytest_xai.explainers.adapting.module_watch import no_functional
+from pytest_xai.explainers.adapting.passes import fresh, images_per_pass
 from pytest_xai.explainers.captum.deep_lift_network import linear_between, nothing_left
 from pytest_xai.explainers.captum.features import reference_set, references_like
 from pytest_xai.explainers.captum.rules import without_hook_warnings
-from pytest_xai.explainers.entry import Claim, Entry, claims
-from pytest_xai.explainers.module_watch import no_functional
-from pytest_xai.explainers.passes import fresh, images_per_pass
-from pytest_xai.optional import require
 
 __all__ = ["ENTRIES", "deep_lift", "deep_lift_shap", "rescaled"]
 

@@ -3,9 +3,9 @@
 import torch
 from torch import Tensor
 
+from pytest_xai.core.optional import require
 from pytest_xai.errors import InvalidArgument, NotApplicable
-from pytest_xai.explainers.blocks import blocks_of
-from pytest_xai.optional import require
+from pytest_xai.explainers.adapting.blocks import blocks_of
 
 __all__ = ["features_of", "reference_set", "references_like", "sizes", "superpixels"]
 

@@ -4,12 +4,12 @@ from collections.abc import Callable
 
 from torch import Tensor, nn
 
+from pytest_xai.core.optional import require
+from pytest_xai.explainers.adapting.arguments import text, whole
+from pytest_xai.explainers.adapting.entry import SPATIAL, Entry, claims
+from pytest_xai.explainers.adapting.passes import fresh, images_per_pass
+from pytest_xai.explainers.adapting.target_layer import target_layer
 from pytest_xai.explainers.captum.rules import relus_replaced, without_hook_warnings
-from pytest_xai.explainers.entry import SPATIAL, Entry, claims
-from pytest_xai.explainers.options import text, whole
-from pytest_xai.explainers.passes import fresh, images_per_pass
-from pytest_xai.explainers.target_layer import target_layer
-from pytest_xai.optional import require
 
 __all__ = ["ENTRIES", "guided_grad_cam", "layer_conductance", "layer_grad_cam"]
 

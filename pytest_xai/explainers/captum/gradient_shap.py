@@ -5,13 +5,13 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
+from pytest_xai.core.optional import require
 from pytest_xai.errors import InvalidArgument
+from pytest_xai.explainers.adapting.arguments import number, whole
+from pytest_xai.explainers.adapting.draws import one_by_one
+from pytest_xai.explainers.adapting.entry import Entry, claims
+from pytest_xai.explainers.adapting.passes import images_per_pass
 from pytest_xai.explainers.captum.features import reference_set, references_like
-from pytest_xai.explainers.draws import one_by_one
-from pytest_xai.explainers.entry import Entry, claims
-from pytest_xai.explainers.options import number, whole
-from pytest_xai.explainers.passes import images_per_pass
-from pytest_xai.optional import require
 
 __all__ = ["ENTRIES", "gradient_shap", "noise_of", "share"]
 

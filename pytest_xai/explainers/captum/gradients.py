@@ -4,11 +4,11 @@ from collections.abc import Callable
 
 from torch import Tensor, nn
 
+from pytest_xai.core.optional import require
 from pytest_xai.errors import InvalidArgument
-from pytest_xai.explainers.entry import Claim, Entry, Variant, claims
-from pytest_xai.explainers.options import choice, flag, whole
-from pytest_xai.explainers.passes import fresh, images_per_pass
-from pytest_xai.optional import require
+from pytest_xai.explainers.adapting.arguments import choice, flag, whole
+from pytest_xai.explainers.adapting.entry import Claim, Entry, Variant, claims
+from pytest_xai.explainers.adapting.passes import fresh, images_per_pass
 
 __all__ = ["ENTRIES", "input_x_gradient", "integrated_gradients", "saliency"]
 

@@ -6,13 +6,13 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from pytest_xai.core.optional import require
 from pytest_xai.errors import InvalidArgument
+from pytest_xai.explainers.adapting.arguments import choice, number, whole
+from pytest_xai.explainers.adapting.draws import one_by_one
+from pytest_xai.explainers.adapting.entry import Entry, claims
+from pytest_xai.explainers.adapting.passes import fresh, images_per_pass
 from pytest_xai.explainers.captum.features import features_of, superpixels
-from pytest_xai.explainers.draws import one_by_one
-from pytest_xai.explainers.entry import Entry, claims
-from pytest_xai.explainers.options import choice, number, whole
-from pytest_xai.explainers.passes import fresh, images_per_pass
-from pytest_xai.optional import require
 
 __all__ = ["ENTRIES", "lime"]
 

@@ -7,12 +7,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from pytest_xai.core.optional import require
 from pytest_xai.errors import InvalidArgument, NotApplicable
+from pytest_xai.explainers.adapting.arguments import choice, number
+from pytest_xai.explainers.adapting.entry import Claim, Entry, Variant, claims
+from pytest_xai.explainers.adapting.passes import fresh
 from pytest_xai.explainers.captum.lrp_network import examine, followable
-from pytest_xai.explainers.entry import Claim, Entry, Variant, claims
-from pytest_xai.explainers.options import choice, number
-from pytest_xai.explainers.passes import fresh
-from pytest_xai.optional import require
 
 __all__ = ["ENTRIES", "lrp"]
 

@@ -5,15 +5,15 @@ from contextlib import AbstractContextManager, nullcontext
 
 from torch import Tensor, nn
 
+from pytest_xai.core.optional import require
 from pytest_xai.errors import InvalidArgument
+from pytest_xai.explainers.adapting.arguments import choice, flag, whole
+from pytest_xai.explainers.adapting.draws import one_by_one
+from pytest_xai.explainers.adapting.entry import Claim, Entry, claims
+from pytest_xai.explainers.adapting.passes import images_per_pass
 from pytest_xai.explainers.captum.deep_lift import rescaled
 from pytest_xai.explainers.captum.gradient_shap import noise_of, share
 from pytest_xai.explainers.captum.rules import relus_replaced
-from pytest_xai.explainers.draws import one_by_one
-from pytest_xai.explainers.entry import Claim, Entry, claims
-from pytest_xai.explainers.options import choice, flag, whole
-from pytest_xai.explainers.passes import images_per_pass
-from pytest_xai.optional import require
 
 __all__ = ["ENTRIES", "smooth_grad", "smooth_grad_squared", "var_grad"]
 

@@ -6,10 +6,10 @@ from contextlib import contextmanager
 
 from torch import Tensor, nn
 
-from pytest_xai.explainers.entry import Entry, claims
-from pytest_xai.explainers.module_watch import no_functional
-from pytest_xai.explainers.passes import fresh
-from pytest_xai.optional import require
+from pytest_xai.core.optional import require
+from pytest_xai.explainers.adapting.entry import Entry, claims
+from pytest_xai.explainers.adapting.module_watch import no_functional
+from pytest_xai.explainers.adapting.passes import fresh
 
 __all__ = [
     "ENTRIES",

@@ -4,13 +4,13 @@ from collections.abc import Callable
 
 from torch import Tensor, nn
 
+from pytest_xai.core.optional import require
 from pytest_xai.errors import NotApplicable
+from pytest_xai.explainers.adapting.arguments import flag, whole
+from pytest_xai.explainers.adapting.draws import one_by_one
+from pytest_xai.explainers.adapting.entry import Claim, Entry, claims
+from pytest_xai.explainers.adapting.passes import fresh, images_per_pass
 from pytest_xai.explainers.captum.features import features_of, sizes
-from pytest_xai.explainers.draws import one_by_one
-from pytest_xai.explainers.entry import Claim, Entry, claims
-from pytest_xai.explainers.options import flag, whole
-from pytest_xai.explainers.passes import fresh, images_per_pass
-from pytest_xai.optional import require
 
 __all__ = ["ENTRIES", "kernel_shap", "shapley_value_sampling"]
 

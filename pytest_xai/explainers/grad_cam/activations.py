@@ -4,9 +4,9 @@ from collections.abc import Callable
 
 from torch import Tensor
 
-from pytest_xai.explainers.entry import Entry, claims
+from pytest_xai.explainers.adapting.arguments import number
+from pytest_xai.explainers.adapting.entry import Entry, claims
 from pytest_xai.explainers.grad_cam.running import as_recorded, layer_maps
-from pytest_xai.explainers.options import number
 
 __all__ = ["ENTRIES", "eigen_cam", "fem"]
 

@@ -4,11 +4,11 @@ from collections.abc import Callable
 
 from torch import Tensor, nn
 
+from pytest_xai.core.optional import require
 from pytest_xai.errors import NotApplicable
-from pytest_xai.explainers.entry import IMAGES, Entry, claims
+from pytest_xai.explainers.adapting.entry import IMAGES, Entry, claims
+from pytest_xai.explainers.adapting.target_layer import executed_maps
 from pytest_xai.explainers.grad_cam.running import maps_of, own_copy
-from pytest_xai.explainers.target_layer import executed_maps
-from pytest_xai.optional import require
 
 __all__ = ["ENTRIES", "full_grad"]
 

@@ -5,7 +5,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from pytest_xai.explainers.entry import Entry, claims
+from pytest_xai.explainers.adapting.entry import Entry, claims
 from pytest_xai.explainers.grad_cam.running import as_recorded, layer_maps
 
 __all__ = [

@@ -15,11 +15,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from pytest_xai.core.optional import require
 from pytest_xai.errors import NotApplicable
-from pytest_xai.explainers.options import text
-from pytest_xai.explainers.passes import fresh, images_per_pass
-from pytest_xai.explainers.target_layer import target_layer
-from pytest_xai.optional import require
+from pytest_xai.explainers.adapting.arguments import text
+from pytest_xai.explainers.adapting.passes import fresh, images_per_pass
+from pytest_xai.explainers.adapting.target_layer import target_layer
 
 __all__ = ["as_recorded", "layer_maps", "maps_of", "own_copy"]
 

@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from pytest_xai.errors import NotApplicable
-from pytest_xai.explainers.entry import IMAGES, Entry
+from pytest_xai.explainers.adapting.entry import IMAGES, Entry
+from pytest_xai.explainers.adapting.passes import images_per_pass
 from pytest_xai.explainers.grad_cam.running import as_recorded, layer_maps
-from pytest_xai.explainers.passes import images_per_pass
 
 __all__ = ["ENTRIES", "ablation_cam", "score_cam"]
 

@@ -1,6 +1,6 @@
 """Explainers of lime, and its choice of the images to look at."""
 
-from pytest_xai.explainers.entry import Entry
+from pytest_xai.explainers.adapting.entry import Entry
 from pytest_xai.explainers.lime import image
 from pytest_xai.explainers.lime.pick import submodular_pick
 

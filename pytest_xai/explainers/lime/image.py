@@ -8,14 +8,14 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from pytest_xai.core.optional import require
 from pytest_xai.errors import InvalidArgument
-from pytest_xai.explainers.black_box import scores
-from pytest_xai.explainers.draws import one_by_one
-from pytest_xai.explainers.entry import IMAGES, Entry, claims
+from pytest_xai.explainers.adapting.arguments import choice, number, whole
+from pytest_xai.explainers.adapting.black_box import scores
+from pytest_xai.explainers.adapting.draws import one_by_one
+from pytest_xai.explainers.adapting.entry import IMAGES, Entry, claims
+from pytest_xai.explainers.adapting.passes import images_per_pass
 from pytest_xai.explainers.lime.segments import SEGMENTS, superpixels
-from pytest_xai.explainers.options import choice, number, whole
-from pytest_xai.explainers.passes import images_per_pass
-from pytest_xai.optional import require
 
 __all__ = ["ENTRIES", "lime_image"]
 

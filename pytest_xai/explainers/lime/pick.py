@@ -6,9 +6,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from pytest_xai.core.optional import require
 from pytest_xai.errors import InvalidArgument
-from pytest_xai.explainers.options import whole
-from pytest_xai.optional import require
+from pytest_xai.explainers.adapting.arguments import whole
 
 __all__ = ["submodular_pick"]
 

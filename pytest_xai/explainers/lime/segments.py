@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from pytest_xai.explainers.blocks import blocks_of
-from pytest_xai.optional import require
+from pytest_xai.core.optional import require
+from pytest_xai.explainers.adapting.blocks import blocks_of
 
 __all__ = ["SEGMENTS", "superpixels"]
 

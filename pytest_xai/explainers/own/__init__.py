@@ -1,6 +1,6 @@
 """Explainers of our own, for methods that no library of the gallery has."""
 
-from pytest_xai.explainers.entry import Entry
+from pytest_xai.explainers.adapting.entry import Entry
 from pytest_xai.explainers.own import (
     cam,
     fem,

@@ -7,8 +7,8 @@ import torch
 from torch import Tensor, nn
 
 from pytest_xai.errors import NotApplicable
-from pytest_xai.explainers.entry import SPATIAL, Claim, Entry, Variant, claims
-from pytest_xai.explainers.options import flag
+from pytest_xai.explainers.adapting.arguments import flag
+from pytest_xai.explainers.adapting.entry import SPATIAL, Claim, Entry, Variant, claims
 from pytest_xai.explainers.own.features import feature_maps
 from pytest_xai.explainers.own.masking import resized
 

@@ -5,11 +5,11 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from pytest_xai.explainers.entry import SPATIAL, Claim, Entry, Variant, claims
-from pytest_xai.explainers.options import flag, number, text
+from pytest_xai.explainers.adapting.arguments import flag, number, text
+from pytest_xai.explainers.adapting.entry import SPATIAL, Claim, Entry, Variant, claims
+from pytest_xai.explainers.adapting.target_layer import target_layer
 from pytest_xai.explainers.own.features import feature_maps
 from pytest_xai.explainers.own.masking import resized
-from pytest_xai.explainers.target_layer import target_layer
 
 __all__ = ["ENTRIES", "fem"]
 

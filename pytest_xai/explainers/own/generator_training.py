@@ -6,10 +6,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from pytest_xai.core.subject import evaluating
 from pytest_xai.errors import InvalidArgument
-from pytest_xai.explainers.options import whole
+from pytest_xai.explainers.adapting.arguments import whole
 from pytest_xai.explainers.own.generator_network import GeneratorPair, state_of
-from pytest_xai.subject import evaluating
 
 __all__ = ["Weights", "generator_losses", "success", "train_generators"]
 

@@ -10,10 +10,10 @@ from safetensors import SafetensorError
 from torch import Tensor, nn
 
 from pytest_xai.errors import InvalidArgument, NotApplicable
-from pytest_xai.explainers.entry import IMAGES, Entry
-from pytest_xai.explainers.options import text
+from pytest_xai.explainers.adapting.arguments import text
+from pytest_xai.explainers.adapting.entry import IMAGES, Entry
+from pytest_xai.explainers.adapting.passes import images_per_pass
 from pytest_xai.explainers.own.generator_network import GeneratorPair, pair_of
-from pytest_xai.explainers.passes import images_per_pass
 from pytest_xai.subjects import bundled
 
 __all__ = ["ENTRIES", "adversarial_generators", "bundled_pair"]

@@ -7,11 +7,11 @@ import torch
 from torch import Tensor, nn
 
 from pytest_xai.errors import InvalidArgument
-from pytest_xai.explainers.entry import SPATIAL, Entry
-from pytest_xai.explainers.options import choice, number, whole
+from pytest_xai.explainers.adapting.arguments import choice, number, whole
+from pytest_xai.explainers.adapting.entry import SPATIAL, Entry
+from pytest_xai.explainers.adapting.passes import images_per_pass
 from pytest_xai.explainers.own.blurring import blurred, shifted
 from pytest_xai.explainers.own.masking import probabilities, resized
-from pytest_xai.explainers.passes import images_per_pass
 
 __all__ = ["ENTRIES", "Deletion", "cost", "meaningful_perturbation"]
 

@@ -6,9 +6,9 @@ import torch
 from torch import Tensor, nn
 
 from pytest_xai.errors import NotApplicable
-from pytest_xai.explainers.entry import Entry, claims
+from pytest_xai.explainers.adapting.entry import Entry, claims
+from pytest_xai.explainers.adapting.passes import images_per_pass
 from pytest_xai.explainers.own.contributions import Contributions
-from pytest_xai.explainers.passes import images_per_pass
 
 __all__ = ["ENTRIES", "deep_lift_rescale", "deep_lift_reveal_cancel"]
 

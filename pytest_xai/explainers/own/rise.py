@@ -6,10 +6,10 @@ import torch
 from torch import Tensor, nn
 
 from pytest_xai.errors import InvalidArgument
-from pytest_xai.explainers.entry import Claim, Entry, claims
-from pytest_xai.explainers.options import choice, number, whole
+from pytest_xai.explainers.adapting.arguments import choice, number, whole
+from pytest_xai.explainers.adapting.entry import Claim, Entry, claims
+from pytest_xai.explainers.adapting.passes import images_per_pass
 from pytest_xai.explainers.own.masking import covered, probabilities, random_shifts, stretched
-from pytest_xai.explainers.passes import images_per_pass
 
 __all__ = ["ENTRIES", "rise"]
 

@@ -6,12 +6,12 @@ import torch
 from torch import Tensor, nn
 
 from pytest_xai.errors import InvalidArgument
-from pytest_xai.explainers.entry import SPATIAL, Entry, claims
-from pytest_xai.explainers.options import flag, number, text
+from pytest_xai.explainers.adapting.arguments import flag, number, text
+from pytest_xai.explainers.adapting.entry import SPATIAL, Entry, claims
+from pytest_xai.explainers.adapting.passes import images_per_pass
+from pytest_xai.explainers.adapting.target_layer import target_layer
 from pytest_xai.explainers.own.features import feature_maps
 from pytest_xai.explainers.own.masking import covered, probabilities, resized
-from pytest_xai.explainers.passes import images_per_pass
-from pytest_xai.explainers.target_layer import target_layer
 
 __all__ = ["ENTRIES", "sidu"]
 

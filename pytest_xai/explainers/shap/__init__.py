@@ -1,6 +1,6 @@
 """Explainers of shap."""
 
-from pytest_xai.explainers.entry import Entry
+from pytest_xai.explainers.adapting.entry import Entry
 from pytest_xai.explainers.shap import deep, gradient, kernel, partition
 
 __all__ = ["ENTRIES"]

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from pytest_xai.errors import NotApplicable
-from pytest_xai.explainers.entry import Claim, Entry, claims
-from pytest_xai.explainers.module_watch import no_functional
+from pytest_xai.explainers.adapting.entry import Claim, Entry, claims
+from pytest_xai.explainers.adapting.module_watch import no_functional
 from pytest_xai.explainers.shap.library import OneOutput, load, own_row
 
 __all__ = ["ENTRIES", "deep_explainer"]

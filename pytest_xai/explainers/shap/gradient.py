@@ -7,11 +7,11 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from pytest_xai.explainers.entry import Entry, claims
-from pytest_xai.explainers.options import whole
-from pytest_xai.explainers.passes import images_per_pass
+from pytest_xai.core.seeds import seeded
+from pytest_xai.explainers.adapting.arguments import whole
+from pytest_xai.explainers.adapting.entry import Entry, claims
+from pytest_xai.explainers.adapting.passes import images_per_pass
 from pytest_xai.explainers.shap.library import OneOutput, load, own_row
-from pytest_xai.seeds import seeded
 
 __all__ = ["ENTRIES", "gradient_explainer"]
 

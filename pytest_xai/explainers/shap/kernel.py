@@ -9,12 +9,12 @@ import torch
 from torch import Tensor, nn
 
 from pytest_xai.errors import InvalidArgument
-from pytest_xai.explainers.black_box import scores
-from pytest_xai.explainers.blocks import blocks_of
-from pytest_xai.explainers.draws import one_by_one
-from pytest_xai.explainers.entry import Entry, claims
-from pytest_xai.explainers.options import whole
-from pytest_xai.explainers.passes import images_per_pass
+from pytest_xai.explainers.adapting.arguments import whole
+from pytest_xai.explainers.adapting.black_box import scores
+from pytest_xai.explainers.adapting.blocks import blocks_of
+from pytest_xai.explainers.adapting.draws import one_by_one
+from pytest_xai.explainers.adapting.entry import Entry, claims
+from pytest_xai.explainers.adapting.passes import images_per_pass
 from pytest_xai.explainers.shap.library import load, own_row
 
 __all__ = ["ENTRIES", "kernel_explainer"]

@@ -7,7 +7,7 @@ from types import ModuleType
 
 from torch import Tensor, nn
 
-from pytest_xai.optional import require
+from pytest_xai.core.optional import require
 
 __all__ = ["OneOutput", "load", "own_row"]
 

@@ -8,12 +8,12 @@ import torch
 from scipy import ndimage
 from torch import Tensor, nn
 
-from pytest_xai.explainers.black_box import scores
-from pytest_xai.explainers.entry import IMAGES, Claim, Entry
-from pytest_xai.explainers.options import choice, whole
-from pytest_xai.explainers.passes import images_per_pass
+from pytest_xai.core.seeds import seeded
+from pytest_xai.explainers.adapting.arguments import choice, whole
+from pytest_xai.explainers.adapting.black_box import scores
+from pytest_xai.explainers.adapting.entry import IMAGES, Claim, Entry
+from pytest_xai.explainers.adapting.passes import images_per_pass
 from pytest_xai.explainers.shap.library import load, own_row
-from pytest_xai.seeds import seeded
 
 __all__ = ["ENTRIES", "partition_explainer"]
 

@@ -1,6 +1,6 @@
 """Explainers of zennit: its rules, on every call of a forward pass (`calls` says why)."""
 
-from pytest_xai.explainers.entry import Entry
+from pytest_xai.explainers.adapting.entry import Entry
 from pytest_xai.explainers.zennit.composites import ENTRIES as COMPOSITES
 from pytest_xai.explainers.zennit.relus import ENTRIES as RELUS
 from pytest_xai.explainers.zennit.single import ENTRIES as SINGLE

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from pytest_xai.errors import InvalidArgument
-from pytest_xai.explainers.options import number
+from pytest_xai.explainers.adapting.arguments import number
 from pytest_xai.explainers.zennit.rules import Layer, exact
 
 __all__ = ["Box", "bounds", "z_box"]

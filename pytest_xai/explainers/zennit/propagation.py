@@ -8,12 +8,12 @@ import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
+from pytest_xai.core.optional import require
 from pytest_xai.errors import NotApplicable
 from pytest_xai.explainers.zennit import functions
 from pytest_xai.explainers.zennit.calls import Call, active, attached, in_place, name_of
 from pytest_xai.explainers.zennit.folding import Folding, Normalisation
 from pytest_xai.explainers.zennit.rules import Layer, Rules, exact
-from pytest_xai.optional import require
 
 __all__ = ["Propagation"]
 

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from pytest_xai.errors import NotApplicable
-from pytest_xai.explainers.passes import fresh, images_per_pass
+from pytest_xai.explainers.adapting.passes import fresh, images_per_pass
 from pytest_xai.explainers.zennit.calls import frozen, released
 from pytest_xai.explainers.zennit.propagation import Propagation
 from pytest_xai.explainers.zennit.rules import Rules

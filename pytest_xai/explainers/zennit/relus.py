@@ -7,9 +7,10 @@ import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
-from pytest_xai.explainers.entry import Entry, claims
-from pytest_xai.explainers.module_watch import no_functional
-from pytest_xai.explainers.passes import fresh, images_per_pass
+from pytest_xai.core.optional import require
+from pytest_xai.explainers.adapting.entry import Entry, claims
+from pytest_xai.explainers.adapting.module_watch import no_functional
+from pytest_xai.explainers.adapting.passes import fresh, images_per_pass
 from pytest_xai.explainers.zennit.calls import (
     Call,
     active,
@@ -19,7 +20,6 @@ from pytest_xai.explainers.zennit.calls import (
     name_of,
     released,
 )
-from pytest_xai.optional import require
 
 __all__ = ["ENTRIES", "deconvnet", "guided_backprop"]
 

@@ -6,8 +6,8 @@ from typing import Any
 from torch import Tensor, nn
 
 from pytest_xai.errors import InvalidArgument
-from pytest_xai.explainers.entry import Claim, Entry, Variant, claims
-from pytest_xai.explainers.options import flag, number
+from pytest_xai.explainers.adapting.arguments import flag, number
+from pytest_xai.explainers.adapting.entry import Claim, Entry, Variant, claims
 from pytest_xai.explainers.zennit.box import bounds, z_box
 from pytest_xai.explainers.zennit.relevance import propagated
 from pytest_xai.explainers.zennit.rules import Layer, Rules, exact

@@ -2,10 +2,10 @@
 
 from collections.abc import Callable, Mapping
 
-from pytest_xai.subject import Subject
+from pytest_xai.core.subject import Subject
 from pytest_xai.subjects.probes.curves import CURVES
 from pytest_xai.subjects.probes.images import IMAGES
-from pytest_xai.subjects.probes.networks import NETWORKS
+from pytest_xai.subjects.probes.relu_networks import NETWORKS
 from pytest_xai.subjects.probes.tables import TABLES
 
 __all__ = ["probes"]

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from pytest_xai.subject import Subject
+from pytest_xai.core.subject import Subject
 from pytest_xai.subjects.probes.functions import Polynomial, Powers, largest
 from pytest_xai.subjects.probes.games import Monomials, multilinear
 from pytest_xai.subjects.probes.points import probe, rows

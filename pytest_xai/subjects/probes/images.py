@@ -6,11 +6,11 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
-from pytest_xai.subject import Subject
+from pytest_xai.core.subject import Subject
 from pytest_xai.subjects.probes.chains import Chain
 from pytest_xai.subjects.probes.class_maps import activation_maps
+from pytest_xai.subjects.probes.lrp_rules import relevances
 from pytest_xai.subjects.probes.points import any_draw, linear, probe, rows, vector
-from pytest_xai.subjects.probes.relevance import relevances
 from pytest_xai.subjects.probes.truths import of_gradient, of_one_hidden
 
 __all__ = ["IMAGES"]

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor, nn
 
-from pytest_xai.subject import Subject
+from pytest_xai.core.subject import Subject
 
 __all__ = ["any_draw", "chain", "linear", "probe", "rows", "vector"]
 

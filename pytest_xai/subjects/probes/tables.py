@@ -2,7 +2,7 @@
 
 import torch
 
-from pytest_xai.subject import Subject
+from pytest_xai.core.subject import Subject
 from pytest_xai.subjects.probes.points import any_draw, linear, probe, rows, vector
 from pytest_xai.subjects.probes.truths import additive, of_gradient
 

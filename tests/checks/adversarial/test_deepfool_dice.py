@@ -9,7 +9,8 @@ import pytest_xai as xai
 from fixtures import models
 from fixtures.right import input_x_gradient, integrated_gradients, occlusion, smooth_gradient
 from pytest_xai import explainers
-from pytest_xai.attacks import comparison, deepfool, verified
+from pytest_xai.attacks import deepfool, verified
+from pytest_xai.checks.adversarial import _dice
 from pytest_xai.protocol import named
 from pytest_xai.subjects import load_digits
 
@@ -186,7 +187,7 @@ def galli(explainer, subject):
     bench = xai.Bench(subject).view(0, 32)
     try:
         found = deepfool(bench)
-        return comparison.dice_under_attack(bench, named(explainer), found, protocol="galli"), bench
+        return _dice.dice_under_attack(bench, named(explainer), found, protocol="galli"), bench
     finally:
         bench.close()
 

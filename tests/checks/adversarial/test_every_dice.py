@@ -7,8 +7,9 @@ import pytest_xai as xai
 from fixtures.right import input_x_gradient, integrated_gradients, occlusion, smooth_gradient
 from fixtures.wrong.attacked import ATTACKED
 from pytest_xai import attacks, checks
-from pytest_xai.attacks.comparison import EPSILON, noise_like
-from pytest_xai.judge import judge
+from pytest_xai.attacks.noise import noise_like
+from pytest_xai.checks.adversarial._dice import EPSILON
+from pytest_xai.engine.run_check import judge
 from pytest_xai.protocol import named
 from pytest_xai.subjects import load_digits
 

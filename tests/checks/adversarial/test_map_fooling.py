@@ -11,13 +11,15 @@ import pytest_xai as xai
 from fixtures.right import gradient, input_x_gradient
 from fixtures.wrong.fooled import pointing
 from pytest_xai import explainers, reporting
-from pytest_xai.attacks.fooling import EPSILON, fool, kept_under_attack, top_values
-from pytest_xai.attacks.fooling import finding as module
+from pytest_xai.attacks.fooling import fool, top_values
+from pytest_xai.checks.adversarial import _map_fooling as module
+from pytest_xai.checks.adversarial._dice import EPSILON
+from pytest_xai.checks.adversarial._map_fooling import kept_under_attack
+from pytest_xai.core.verdict import unpacked
 from pytest_xai.measures import topk_intersection
 from pytest_xai.protocol import named
 from pytest_xai.reporting.json_report import report_json
 from pytest_xai.subjects import load_digits
-from pytest_xai.verdict import unpacked
 
 CHECKS = ("map_fooling_topk", "map_fooling_center", "map_fooling_target", "map_fooling_blackbox")
 SCHEMA = json.loads((Path(reporting.__file__).parent / "schema.json").read_text("utf-8"))

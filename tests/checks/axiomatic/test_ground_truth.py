@@ -9,8 +9,8 @@ from fixtures.right import gradient, input_x_gradient, integrated_gradients, occ
 from fixtures.wrong.truths import TRUTHS
 from pytest_xai import explainers
 from pytest_xai.checks.axiomatic import ground_truth
+from pytest_xai.engine.selection import select
 from pytest_xai.protocol import Traits
-from pytest_xai.runner import select
 from pytest_xai.subjects.probes import probes
 
 CHECK = "ground_truth"

@@ -6,9 +6,9 @@ from torch import nn
 
 import pytest_xai as xai
 from pytest_xai import explainers
-from pytest_xai.bench import Bench
-from pytest_xai.checks.axiomatic.places import along_a_path
-from pytest_xai.checks.contract.twins import steady
+from pytest_xai.bench.bench import Bench
+from pytest_xai.checks._twins import steady
+from pytest_xai.checks.axiomatic._path_points import along_a_path
 
 
 def network(*layers, weight):

@@ -6,7 +6,7 @@ import torch
 import pytest_xai as xai
 from fixtures.right import gradient, integrated_gradients, smooth_gradient
 from fixtures.wrong.calls import CALLS
-from pytest_xai.judge import judge
+from pytest_xai.engine.run_check import judge
 from pytest_xai.protocol import named
 
 TOUCHING = {name: wrong for name, wrong in CALLS.items() if wrong.check == "input_untouched"}
@@ -80,7 +80,7 @@ def test_the_next_check_sees_the_inputs_as_they_were(name, assign, recorder, dig
 
 
 def test_only_the_images_of_the_touched_batch_count(finding, digits, monkeypatch):
-    monkeypatch.setattr("pytest_xai.bench._ELEMENTS", 16 * 64)
+    monkeypatch.setattr("pytest_xai.bench.bench._ELEMENTS", 16 * 64)
     calls = []
 
     def explain(model, inputs, targets):
@@ -96,7 +96,7 @@ def test_only_the_images_of_the_touched_batch_count(finding, digits, monkeypatch
 
 
 def test_changes_of_all_batches_are_named(finding, digits, monkeypatch):
-    monkeypatch.setattr("pytest_xai.bench._ELEMENTS", 16 * 64)
+    monkeypatch.setattr("pytest_xai.bench.bench._ELEMENTS", 16 * 64)
     calls = []
 
     def explain(model, inputs, targets):

@@ -14,8 +14,8 @@ from fixtures.right import (
     smooth_gradient,
 )
 from fixtures.wrong.conditions import CONDITIONS
+from pytest_xai.checks._twins import tolerance
 from pytest_xai.checks.contract import memory_format_consistent
-from pytest_xai.checks.contract.twins import tolerance
 from pytest_xai.protocol import named
 
 CHECK = "memory_format_consistent"

@@ -8,9 +8,9 @@ import pytest_xai as xai
 from fixtures import models
 from fixtures.right import gradient, smooth_gradient
 from fixtures.wrong.hygiene import ACTS, HYGIENE, raising_after
-from pytest_xai import containment
+from pytest_xai.bench import guard
 from pytest_xai.checks.contract import side_effects
-from pytest_xai.judge import judge
+from pytest_xai.engine.run_check import judge
 from pytest_xai.protocol import named
 
 every_act = pytest.mark.parametrize("act", ACTS)
@@ -142,7 +142,7 @@ def test_every_effect_counts(finding, normed):
 
 
 def test_only_the_images_of_the_call_count(finding, normed, monkeypatch):
-    monkeypatch.setattr("pytest_xai.bench._ELEMENTS", 16 * 60)
+    monkeypatch.setattr("pytest_xai.bench.bench._ELEMENTS", 16 * 60)
     second = normed.inputs[finding("side_effects", gradient, normed)[1].images[16:]]
 
     def explain(model, inputs, targets):
@@ -169,7 +169,7 @@ def test_what_the_first_call_alone_leaves_counts(finding, normed):
 
 
 def test_effects_of_all_calls_are_named(finding, normed, monkeypatch):
-    monkeypatch.setattr("pytest_xai.bench._ELEMENTS", 16 * 60)
+    monkeypatch.setattr("pytest_xai.bench.bench._ELEMENTS", 16 * 60)
     calls = []
 
     def explain(model, inputs, targets):
@@ -271,6 +271,6 @@ def test_what_is_drawn_in_the_first_call_alone_counts(finding, normed):
 
 @pytest.mark.parametrize("count, more", [(1, ""), (2, " (and 1 more)"), (3, " (and 2 more)")])
 def test_of_each_kind_one_is_shown_and_the_others_counted(count, more):
-    effects = [containment.SideEffect("hook", f"layer{n}", "left") for n in range(count)]
-    shown = side_effects._summary([*effects, containment.SideEffect("grad", "weight", "left")])
+    effects = [guard.SideEffect("hook", f"layer{n}", "left") for n in range(count)]
+    shown = side_effects._summary([*effects, guard.SideEffect("grad", "weight", "left")])
     assert shown == f"The explainer changed: hook of layer0: left{more}; grad of weight: left."

@@ -6,8 +6,8 @@ import pytest
 import torch
 from scipy.stats import spearmanr
 
-from pytest_xai.perturbations.parameters import randomise_layer
-from pytest_xai.seeds import derive_seed
+from pytest_xai.core.seeds import derive_seed
+from pytest_xai.perturbations.reinitialisation import randomise_layer
 
 
 def correlations(ones, others):

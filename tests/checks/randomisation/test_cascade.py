@@ -10,7 +10,7 @@ from torch import nn
 import pytest_xai as xai
 from fixtures import models
 from fixtures.right import gradient, smooth_gradient
-from pytest_xai.checks.randomisation.engine import GRADIENT, said_of_kept
+from pytest_xai.checks.randomisation._engine import GRADIENT, said_of_kept
 from pytest_xai.protocol import named
 
 CHECK = "mprt_cascading"

@@ -7,8 +7,8 @@ from scipy.stats import pearsonr, spearmanr
 from skimage.feature import hog
 from skimage.metrics import structural_similarity
 
-from pytest_xai.checks.randomisation import similarities
-from pytest_xai.checks.randomisation.similarities import FIGURE, SIGNED, Form
+from pytest_xai.checks.randomisation import _similarities
+from pytest_xai.checks.randomisation._similarities import FIGURE, SIGNED, Form
 
 
 @pytest.fixture
@@ -71,7 +71,7 @@ def test_each_kind_of_input_has_what_is_defined_for_it(shape, names):
 
 
 def test_without_scikit_image_there_is_no_hog(pair, monkeypatch):
-    monkeypatch.setattr(similarities, "find_spec", lambda name: None)
+    monkeypatch.setattr(_similarities, "find_spec", lambda name: None)
     assert set(Form(pair[0]).like(Form(pair[1]))) == {
         FIGURE,
         SIGNED,

@@ -7,7 +7,7 @@ import pytest_xai as xai
 from fixtures import models
 from fixtures.right import gradient, integrated_gradients, smooth_gradient
 from pytest_xai import explainers
-from pytest_xai.seeds import generator
+from pytest_xai.core.seeds import generator
 
 CHECK = "smooth_mprt"
 

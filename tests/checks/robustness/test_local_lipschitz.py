@@ -5,7 +5,7 @@ import torch
 
 from fixtures.right import gradient, input_x_gradient
 from fixtures.wrong.robustness import amplified, wavering
-from pytest_xai.nulls import partners
+from pytest_xai.measures.reference_maps import partners
 
 CHECK = "local_lipschitz"
 

@@ -5,7 +5,7 @@ import torch
 
 from fixtures.right import gradient, input_x_gradient
 from fixtures.wrong.robustness import amplified, turned_once_in
-from pytest_xai.nulls import partners
+from pytest_xai.measures.reference_maps import partners
 
 CHECK = "max_sensitivity"
 

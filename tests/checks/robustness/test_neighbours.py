@@ -12,11 +12,11 @@ from fixtures.right import gradient, input_x_gradient, integrated_gradients, smo
 from fixtures.wrong import WRONG
 from fixtures.wrong.robustness import amplified, restless, turned_once_in, wavering
 from pytest_xai import checks, explainers
-from pytest_xai.checks.robustness.neighbours import COPIES, largest, neighbours, perturbed
+from pytest_xai.checks.robustness._neighbours import COPIES, largest, neighbours, perturbed
+from pytest_xai.core.seeds import seeded
+from pytest_xai.engine.run_check import judge
 from pytest_xai.errors import InvalidArgument, NotApplicable
-from pytest_xai.judge import judge
 from pytest_xai.protocol import named
-from pytest_xai.seeds import seeded
 
 SIX = (
     "avg_sensitivity",

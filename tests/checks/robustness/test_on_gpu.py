@@ -8,7 +8,7 @@ import pytest_xai as xai
 from fixtures.right import input_x_gradient
 from fixtures.wrong.robustness import amplified
 from pytest_xai import checks
-from pytest_xai.judge import judge
+from pytest_xai.engine.run_check import judge
 from pytest_xai.protocol import named
 
 ROBUSTNESS = tuple(check.name for check in checks.all() if check.family == "robustness")

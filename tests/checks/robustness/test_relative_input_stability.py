@@ -4,7 +4,7 @@ import torch
 
 from fixtures.right import gradient, input_x_gradient
 from fixtures.wrong.robustness import amplified, restless
-from pytest_xai.nulls import partners
+from pytest_xai.measures.reference_maps import partners
 
 CHECK = "relative_input_stability"
 

@@ -9,7 +9,7 @@ from torch import nn
 import pytest_xai as xai
 from fixtures.right import gradient, input_x_gradient
 from pytest_xai import checks
-from pytest_xai.checks.robustness.neighbours import COPIES
+from pytest_xai.checks.robustness._neighbours import COPIES
 from pytest_xai.protocol import named
 from pytest_xai.registry import Cost
 

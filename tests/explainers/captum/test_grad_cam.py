@@ -4,9 +4,9 @@ import torch
 from torch import nn
 
 from pytest_xai import explainers
+from pytest_xai.core.subject import SingleOutput
 from pytest_xai.errors import InvalidArgument, NotApplicable
-from pytest_xai.explainers import passes
-from pytest_xai.subject import SingleOutput
+from pytest_xai.explainers.adapting import passes
 
 LAYERED = ["captum:LayerGradCam", "captum:GuidedGradCam", "captum:LayerConductance"]
 CONVOLUTIONS = {1: nn.Conv1d, 2: nn.Conv2d, 3: nn.Conv3d}

@@ -9,7 +9,7 @@ from torch import nn
 
 from pytest_xai import explainers
 from pytest_xai.errors import InvalidArgument, MissingDependency, NotApplicable
-from pytest_xai.explainers import passes
+from pytest_xai.explainers.adapting import passes
 from pytest_xai.explainers.captum.features import features_of, superpixels
 
 

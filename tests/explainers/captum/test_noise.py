@@ -6,7 +6,7 @@ from torch import nn
 
 from pytest_xai import explainers
 from pytest_xai.errors import InvalidArgument, NotApplicable
-from pytest_xai.explainers import passes
+from pytest_xai.explainers.adapting import passes
 
 KINDS = ["captum:SmoothGrad", "captum:SmoothGradSquared", "captum:VarGrad"]
 SQUARED = KINDS[1:]

@@ -7,7 +7,7 @@ from torch import nn
 
 from pytest_xai import explainers
 from pytest_xai.errors import InvalidArgument
-from pytest_xai.explainers import passes
+from pytest_xai.explainers.adapting import passes
 
 
 class Smooth(nn.Module):

@@ -6,7 +6,7 @@ from torch import nn
 
 from pytest_xai import explainers
 from pytest_xai.errors import InvalidArgument
-from pytest_xai.explainers import passes
+from pytest_xai.explainers.adapting import passes
 from pytest_xai.explainers.captum.features import features_of
 
 

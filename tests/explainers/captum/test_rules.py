@@ -9,7 +9,7 @@ from torch.nn import functional
 
 from pytest_xai import explainers
 from pytest_xai.errors import InvalidArgument, NotApplicable
-from pytest_xai.explainers import passes
+from pytest_xai.explainers.adapting import passes
 
 HOOKED = ["captum:DeepLift", "captum:GuidedBackprop", "captum:Deconvolution"]
 RELU_RULES = HOOKED[1:]

@@ -8,7 +8,7 @@ from torch import nn
 
 from pytest_xai import explainers
 from pytest_xai.errors import InvalidArgument, NotApplicable
-from pytest_xai.explainers import passes
+from pytest_xai.explainers.adapting import passes
 
 SAMPLED, KERNEL = "captum:ShapleyValueSampling", "captum:KernelShap"
 

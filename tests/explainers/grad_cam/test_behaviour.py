@@ -8,9 +8,9 @@ import pytest
 import torch
 from torch import nn
 
+from pytest_xai.core.subject import SingleOutput
 from pytest_xai.errors import InvalidArgument, MissingDependency, NotApplicable
 from pytest_xai.explainers.grad_cam import ENTRIES
-from pytest_xai.subject import SingleOutput
 
 NAMES = [
     "GradCAM",
@@ -153,7 +153,7 @@ def test_more_images_than_go_through_at_once(name, dimensions, monkeypatch):
     expected = explain(name, model, inputs, targets)
     largest = []
     model.register_forward_hook(lambda _, __, output: largest.append(len(output)))
-    monkeypatch.setattr("pytest_xai.explainers.passes._IMAGES", 2)
+    monkeypatch.setattr("pytest_xai.explainers.adapting.passes._IMAGES", 2)
     maps = explain(name, model, inputs, targets)
     assert torch.allclose(maps, expected, rtol=0, atol=1e-6)
     assert max(largest) == (1 if name == "FullGrad" else 2)

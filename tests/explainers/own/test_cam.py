@@ -5,9 +5,9 @@ from captum.attr import LayerAttribution, LayerGradCam
 from torch import nn
 from torch.nn import functional
 
+from pytest_xai.core.subject import SingleOutput
 from pytest_xai.errors import InvalidArgument, NotApplicable
 from pytest_xai.explainers.own import cam
-from pytest_xai.subject import SingleOutput
 
 ENTRY = cam.ENTRIES["xai:CAM"]
 CONVOLUTIONS = {1: nn.Conv1d, 2: nn.Conv2d, 3: nn.Conv3d}

@@ -7,7 +7,7 @@ from torch import nn
 from torch.nn import functional
 
 from pytest_xai.errors import InvalidArgument
-from pytest_xai.explainers import passes
+from pytest_xai.explainers.adapting import passes
 from pytest_xai.explainers.own import masking, rise
 
 ENTRY = rise.ENTRIES["xai:RISE"]

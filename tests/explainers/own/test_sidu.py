@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from pytest_xai.errors import InvalidArgument, NotApplicable
-from pytest_xai.explainers import passes
+from pytest_xai.explainers.adapting import passes
 from pytest_xai.explainers.own import sidu
 
 ENTRY = sidu.ENTRIES["xai:SIDU"]

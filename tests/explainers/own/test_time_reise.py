@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from pytest_xai.errors import InvalidArgument
-from pytest_xai.explainers import passes
+from pytest_xai.explainers.adapting import passes
 from pytest_xai.explainers.own import time_reise
 
 ENTRY = time_reise.ENTRIES["xai:TimeREISE"]

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks.closed_forms import DEVIATIONS, FORMS, LIMIT, REFUSALS, errors, pairs, subjects
-from pytest_xai.explainers.catalogue import ENTRIES
+from pytest_xai.explainers.gallery.catalogue import ENTRIES
 
 PAGE = Path(__file__).parents[3] / "docs" / "closed-forms.md"
 # What is wrong where; any other pair has to be right.

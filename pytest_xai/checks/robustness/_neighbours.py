@@ -1,0 +1,226 @@
+"""Perturbed copies of each image, what the model and an explainer say of them, and the null.
+
+The copies and the model's answers are the same for all explainers, and an explainer's maps of them
+for all checks: six checks cost one set of maps. Kept are their figures, and one map of eight.
+"""
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from pytest_xai.bench.bench import Bench, predicted
+from pytest_xai.core.seeds import seeded
+from pytest_xai.measures.arguments import as_float64, require_same
+from pytest_xai.measures.reference_maps import halfway, partners
+from pytest_xai.perturbations.noise import random_direction
+from pytest_xai.protocol import NamedExplainer
+
+__all__ = ["COPIES", "RADIUS", "SMALL", "Neighbours", "largest", "neighbours", "perturbed"]
+
+# Root mean square of the largest perturbation, as a share of the range of the inputs: about one
+# grey level of 8 bits.
+RADIUS = 0.005
+# Half of the copies lie at the radius, half of them half as far.
+_REACHES = (1.0, 1.0, 1.0, 1.0, 0.5, 0.5, 0.5, 0.5)
+COPIES = len(_REACHES)
+# What is divided by is at least this share of the largest: of the range of the inputs, of the
+# map's values, of the representation's.
+SMALL = 0.1
+# In place of a norm, which is never negative: there is nothing to have one.
+_NONE = -1.0
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Neighbours:
+    """Figures of K perturbed copies of n images; all norms are L2, in float64.
+
+    Changes "relative" are divided value by value, by no less than a tenth of the largest.
+
+    Attributes:
+        held: the prediction is that of the original, BoolTensor (n, K).
+        distance: of the copy from the original, (n, K).
+        relative_distance: the same, relative, (n, K).
+        output_change: of all outputs, (n, K).
+        representation_change: relative, of what the last layer reads, (n, K); negative: none.
+        change: of the map, (n, K).
+        relative_change: of the map, relative, (n, K).
+        size: of the map, (n,); NaN for a map of zeros, which has no relative change.
+        limit: halfway to another image's map, scaled to the same norm; at least rounding, (n,).
+        relative_limit: the same, relative, (n,).
+        farthest: the map that changed most among those that count; as the map.
+    """
+
+    held: Tensor
+    distance: Tensor
+    relative_distance: Tensor
+    output_change: Tensor
+    representation_change: Tensor
+    change: Tensor
+    relative_change: Tensor
+    size: Tensor
+    limit: Tensor
+    relative_limit: Tensor
+    farthest: Tensor
+
+
+def neighbours(bench: Bench, explainer: NamedExplainer) -> Neighbours:
+    """What changes with the input, on copies that are within `RADIUS` of each image.
+
+    Args:
+        bench: whose images.
+        explainer: whose maps, of the bench's targets.
+
+    Raises:
+        GuestError: the explainer or the model raised.
+        InvalidArgument: a map has another shape than that of the original.
+        NotApplicable: there is one image only, the inputs have no range, or the explainer's maps
+            are stored.
+    """
+    others = partners(bench.targets)
+    maps = bench.maps(explainer)
+    answers = bench.share(("neighbours",), _answers)
+    moved = bench.share(
+        ("neighbours", explainer.name, id(explainer.call)), lambda chunk: _moved(chunk, explainer)
+    )
+    own = as_float64(maps).flatten(1)
+    size = own.norm(dim=1)
+    size = size.where(size > 0, torch.nan)
+    others = others.to(own.device)
+    other = own[others] * (size / size[others])[:, None]
+    divisor = _divisor(own)
+    relative_size = (own / divisor).norm(dim=1)
+    return Neighbours(
+        held=answers[..., 0] > 0,
+        distance=answers[..., 1],
+        relative_distance=answers[..., 2],
+        output_change=answers[..., 3],
+        representation_change=answers[..., 4],
+        change=as_float64(moved[:, :COPIES]),
+        relative_change=as_float64(moved[:, COPIES : 2 * COPIES]),
+        size=size,
+        limit=_limit(bench, (own - other).norm(dim=1), size),
+        relative_limit=_limit(bench, ((own - other) / divisor).norm(dim=1), relative_size),
+        farthest=moved[:, 2 * COPIES :].reshape(maps.shape),
+    )
+
+
+def perturbed(chunk: Bench, number: int) -> Tensor:
+    """One copy of each image of a chunk, moved in a random direction, (n, *shape).
+
+    Args:
+        chunk: a stretch of a bench as `Bench.chunks` makes them.
+        number: of the copy, less than `COPIES`.
+    """
+    low, high = chunk.bounds
+    reach = _REACHES[number] * RADIUS * (high - low)
+    step = random_direction(
+        chunk.inputs,
+        norm=reach * math.sqrt(chunk.inputs[0].numel()),
+        bounds=(low, high),
+        generator=chunk.generator("neighbours", number),
+    )
+    return chunk.inputs + step
+
+
+def largest(figures: Tensor, held: Tensor) -> Tensor:
+    """The largest of each image's figures that count, (n,); NaN where none does.
+
+    Args:
+        figures: (n, K); NaN where it counts gives NaN.
+        held: which count, BoolTensor (n, K).
+    """
+    found = figures.where(held, -torch.inf).amax(1)
+    return found.where(held.any(1), torch.nan)
+
+
+def _limit(bench: Bench, null: Tensor, size: Tensor) -> Tensor:
+    """Halfway to the null; where that is nothing, as of a constant map, what rounding may do."""
+    return torch.maximum(halfway(0.0, null), bench.rounding * size)
+
+
+def _answers(chunk: Bench) -> Tensor:
+    """Held or not, and how far apart copy and original are in four ways, (n, K, 5)."""
+    low, high = chunk.bounds
+    inputs = as_float64(chunk.inputs).flatten(1)
+    divisor = inputs.abs().clamp(min=SMALL * (high - low))
+    outputs, inside = _asked(chunk, chunk.inputs)
+    rows = []
+    for number in range(COPIES):
+        copies = perturbed(chunk, number)
+        step = as_float64(copies).flatten(1) - inputs
+        theirs, within = _asked(chunk, copies)
+        held = predicted(theirs) == predicted(outputs)
+        row = [held.double(), step.norm(dim=1), (step / divisor).norm(dim=1)]
+        row.append((theirs - outputs).norm(dim=1))
+        row.append(_representation_change(within, inside))
+        rows.append(torch.stack(row, 1))
+    return torch.stack(rows, 1)
+
+
+def _representation_change(there: Tensor, here: Tensor) -> Tensor:
+    """Relative, (n,); of representations (n, m), which may be empty."""
+    if here.shape[1] == 0:
+        return torch.full((len(here),), _NONE, dtype=here.dtype, device=here.device)
+    change: Tensor = ((there - here) / _divisor(here)).norm(dim=1)
+    return change
+
+
+def _moved(chunk: Bench, explainer: NamedExplainer) -> Tensor:
+    """Changes of the map, the same relative, and the map that changed most, side by side."""
+    maps = chunk.maps(explainer)
+    own = as_float64(maps).flatten(1)
+    divisor = _divisor(own)
+    held = chunk.share(("neighbours",), _answers)[..., 0] > 0
+    farthest, record = own, torch.zeros(len(own), dtype=own.dtype, device=own.device)
+    changes, relative = [], []
+    for number in range(COPIES):
+        theirs = chunk.explain(explainer, perturbed(chunk, number))
+        require_same(theirs, "map of a perturbed input", maps, "the original's")
+        step = as_float64(theirs).flatten(1) - own
+        changes.append(step.norm(dim=1))
+        relative.append((step / divisor).norm(dim=1))
+        further = held[:, number] & (changes[-1] > record)
+        record = changes[-1].where(further, record)
+        farthest = torch.where(further[:, None], own + step, farthest)
+    found = torch.cat([torch.stack(changes, 1), torch.stack(relative, 1), farthest], 1)
+    # It is kept as long as the bench is: no wider than the maps, but for those of half precision.
+    return found.to(torch.promote_types(maps.dtype, torch.float32))
+
+
+def _divisor(rows: Tensor) -> Tensor:
+    """The absolute values, (n, m), none below a tenth of their largest."""
+    sizes = rows.abs()
+    return torch.maximum(sizes, SMALL * sizes.amax(1, keepdim=True))
+
+
+def _asked(chunk: Bench, inputs: Tensor) -> tuple[Tensor, Tensor]:
+    """Outputs, (n, classes), and what the last layer reads, (n, m) or (n, 0); float64.
+
+    The last layer is the module with parameters of its own that is called last. Nothing is inside
+    where it is the only one, or where what it reads is not one tensor of a row for each image.
+    """
+    model = chunk.subject.model
+    read: list[object] = []
+
+    def note(_: nn.Module, arguments: tuple[object, ...]) -> None:
+        read.append(arguments[0] if arguments else None)
+
+    def ask(batch: Tensor) -> Tensor:
+        read.clear()
+        outputs = as_float64(model(batch))
+        last = read[-1] if len(read) > 1 else None
+        if not isinstance(last, Tensor) or len(last) != len(batch):
+            return outputs
+        return torch.cat([outputs, as_float64(last).flatten(1)], 1)
+
+    layers = [each for each in model.modules() if any(True for _ in each.parameters(recurse=False))]
+    handles = [layer.register_forward_pre_hook(note) for layer in layers]
+    try:
+        with torch.no_grad(), seeded(chunk.derive_seed("neighbours", chunk.images[0])):
+            found = chunk.batched(ask, inputs)
+    finally:
+        for handle in handles:
+            handle.remove()
+    return found[:, : chunk.classes], found[:, chunk.classes :]

@@ -1,0 +1,1 @@
+"""What everything is about: subjects, findings and verdicts, seeds, layers of a model."""

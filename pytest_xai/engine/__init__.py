@@ -1,0 +1,1 @@
+"""Runs checks and makes verdicts: one check, all checks of an explainer, generated networks."""

@@ -1,0 +1,1 @@
+"""What adapters to libraries have in common."""

@@ -1,0 +1,1 @@
+"""The gallery: what each explainer is, and finding one by name."""

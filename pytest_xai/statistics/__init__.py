@@ -1,0 +1,1 @@
+"""Decisions about a mean that are valid whenever they stop."""

@@ -1,0 +1,62 @@
+import pytest
+
+from pytest_xai import checks, explainers
+from pytest_xai.explainers.gallery.catalogue import Library
+from pytest_xai.explainers.gallery.demo_entries import EXPECTED_FAILURES, GALLERY, QUICK
+from pytest_xai.plugin.demo import fill, left_out
+from pytest_xai.plugin.model_repo import Registry
+
+SUBJECTS = {"digits", "shapes"}
+
+
+def test_the_whole_gallery_has_every_explainer_but_those_that_need_a_file():
+    assert [each.spec for each in GALLERY] == [
+        spec for spec in explainers.names() if spec != "xai:StoredMaps"
+    ]
+    assert len({each.name for each in GALLERY}) == len(GALLERY) >= 45
+
+
+def test_the_quick_demo_is_a_part_of_it():
+    assert {each.name for each in QUICK} < {each.name for each in GALLERY}
+
+
+@pytest.mark.parametrize("each", [*QUICK, *GALLERY], ids=lambda each: each.name)
+def test_every_explainer_is_built(each):
+    assert explainers.get(each.spec, **each.options).name == each.spec
+
+
+@pytest.mark.parametrize(
+    "known", EXPECTED_FAILURES, ids=lambda known: f"{known.explainer}-{known.check}"
+)
+def test_known_failures_are_of_a_demo_and_have_reasons(known):
+    assert known.explainer in {each.name for each in GALLERY}
+    assert known.check in checks.names()
+    assert known.subject in {None, *SUBJECTS}
+    assert len(known.reason.split()) > 3
+
+
+@pytest.mark.parametrize("gallery", [False, True])
+def test_a_registry_filled_with_a_demo(gallery):
+    registry = Registry()
+    fill(registry, gallery=gallery)
+    assert set(registry.subjects) == (SUBJECTS if gallery else {"digits"})
+    assert list(registry.explainers) == [each.name for each in (GALLERY if gallery else QUICK)]
+    assert left_out(gallery=gallery) == []
+
+
+def test_explainers_of_a_library_that_is_missing_are_left_out_and_named(monkeypatch):
+    installed = Library.version.fget
+    monkeypatch.setattr(
+        Library,
+        "version",
+        property(lambda self: None if self.distribution == "captum" else installed(self)),
+    )
+    registry = Registry()
+    fill(registry, gallery=False)
+    kept = [each.name for each in QUICK if not each.spec.startswith("captum:")]
+    assert list(registry.explainers) == kept
+    gone = len(QUICK) - len(kept)
+    assert left_out(gallery=False) == [
+        f'left out: {gone} explainers of captum, for which: pip install "pytest-xai[captum]"'
+    ]
+    assert {expected.explainer for expected in registry.expectations} <= set(kept)
