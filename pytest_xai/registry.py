@@ -67,6 +67,9 @@ class Check:
         question: what it answers, in plain words.
         claim: a sentence that can be false.
         source: key of the paper in docs/references.bib.
+        figure: what the figure is, in words that can stand before a number, such as "rank
+            correlation with the map of another class"; empty: reports call it "figure".
+        unit: of the figure, such as "pixels"; empty: it has none.
         direction: "<=" or ">=", how a figure has to stand to its limit.
         scope: "universal": asserted for every explainer; "claimed": for those that claim it;
             "quality": for all, against a limit from the check's own controls; "probe": for all,
@@ -86,6 +89,8 @@ class Check:
     question: str
     claim: str
     source: str
+    figure: str = ""
+    unit: str = ""
     direction: str
     scope: str
     judged: str
@@ -108,6 +113,8 @@ def check(
     source: str,
     scope: str,
     limit_source: str,
+    figure: str = "",
+    unit: str = "",
     direction: str = "<=",
     judged: str = "exact",
     cost: Cost = Cost(),
@@ -151,6 +158,8 @@ def check(
             question=question,
             claim=claim,
             source=source,
+            figure=figure,
+            unit=unit,
             direction=direction,
             scope=scope,
             judged=judged,

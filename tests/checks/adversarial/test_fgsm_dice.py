@@ -20,8 +20,7 @@ from fixtures.right import (
     smooth_gradient,
 )
 from pytest_xai import explainers
-from pytest_xai.attacks import fgsm, verified
-from pytest_xai.checks.adversarial import _dice
+from pytest_xai.attacks import fgsm, noise, verified
 from pytest_xai.protocol import named
 from pytest_xai.subjects import load_digits
 
@@ -299,7 +298,7 @@ def test_noise_that_changes_the_prediction_is_no_null(finding, verdict, digits, 
     def other_image(delta, inputs, *, bounds, generator):
         return torch.cat([inputs.roll(5, 0)[:8] - inputs[:8], torch.zeros_like(inputs[8:])])
 
-    monkeypatch.setattr(_dice, "same_size_noise", other_image)
+    monkeypatch.setattr(noise, "same_size_noise", other_image)
     found, bench = finding(CHECK, input_x_gradient, digits)
     with torch.no_grad():
         noisy = bench.inputs.roll(5, 0)[:8]
