@@ -9,7 +9,7 @@ from torch import Tensor
 
 from pytest_xai.errors import NotApplicable
 from pytest_xai.measures import centre_of_mass_shift, l1_distance, topk_intersection, topk_mask
-from pytest_xai.measures.reference_maps import partners
+from pytest_xai.measures.reference_maps import other_images
 
 __all__ = ["FRACTION", "Goal", "mass_centre", "one_channel", "target_map", "top_values"]
 
@@ -55,7 +55,7 @@ def top_values(maps: Tensor, targets: Tensor) -> Goal:
         reference=reference,
         loss=_mass_on_top,
         kept=_top_kept,
-        undone=_top_kept(reference, reference[partners(targets)]),
+        undone=_top_kept(reference, reference[other_images(targets)]),
     )
 
 
@@ -80,7 +80,7 @@ def mass_centre(maps: Tensor, targets: Tensor) -> Goal:
         reference=reference,
         loss=lambda now, before: -torch.linalg.vector_norm(_centre(now) - _centre(before), dim=1),
         kept=_centre_kept,
-        undone=_centre_kept(reference, reference[partners(targets)]),
+        undone=_centre_kept(reference, reference[other_images(targets)]),
     )
 
 
@@ -96,7 +96,7 @@ def target_map(maps: Tensor, targets: Tensor) -> Goal:
     Raises:
         NotApplicable: there is only one image.
     """
-    reference = one_channel(maps)[partners(targets)]
+    reference = one_channel(maps)[other_images(targets)]
     return Goal(
         figure="distance kept from the other image's map",
         reference=reference,

@@ -14,7 +14,7 @@ from pytest_xai.bench.guarded_call import called
 from pytest_xai.core.seeds import seeded
 from pytest_xai.errors import GuestError, NotApplicable
 from pytest_xai.measures import topk_intersection
-from pytest_xai.measures.reference_maps import halfway, partners
+from pytest_xai.measures.reference_maps import halfway, other_images
 from pytest_xai.protocol import NamedExplainer
 
 __all__ = ["Way", "find_way"]
@@ -186,7 +186,7 @@ def _nearest(bench: Bench, explainer: NamedExplainer) -> Way | None:
             continue
         if nearest is None or likeness.nanmean() > nearest.likeness.nanmean():
             nearest = _surrogate(bench, name, likeness, absolute=absolute)
-    null = topk_intersection(before, before[partners(bench.targets)], fraction=FRACTION)
+    null = topk_intersection(before, before[other_images(bench.targets)], fraction=FRACTION)
     if nearest is None or not nearest.likeness.nanmean() >= halfway(1.0, null).nanmean():
         return None
     return nearest

@@ -1,7 +1,8 @@
-"""Perturbed copies of each image, what the model and an explainer say of them, and the null.
+"""Perturbed copies of each image, and how much outputs and maps change on them.
 
-The copies and the model's answers are the same for all explainers, and an explainer's maps of them
-for all checks: six checks cost one set of maps. Kept are their figures, and one map of eight.
+The copies and the model's outputs are the same for all explainers, and an explainer's maps are the
+same for all checks, so that six checks cost one set of maps. Of the maps, only the changes and the
+map that changed most are stored.
 """
 
 import math
@@ -13,7 +14,7 @@ from torch import Tensor, nn
 from pytest_xai.bench.bench import Bench, predicted
 from pytest_xai.core.seeds import seeded
 from pytest_xai.measures.arguments import as_float64, require_same
-from pytest_xai.measures.reference_maps import halfway, partners
+from pytest_xai.measures.reference_maps import halfway, other_images
 from pytest_xai.perturbations.noise import random_direction
 from pytest_xai.protocol import NamedExplainer
 
@@ -25,10 +26,10 @@ RADIUS = 0.005
 # Half of the copies lie at the radius, half of them half as far.
 _REACHES = (1.0, 1.0, 1.0, 1.0, 0.5, 0.5, 0.5, 0.5)
 COPIES = len(_REACHES)
-# What is divided by is at least this share of the largest: of the range of the inputs, of the
-# map's values, of the representation's.
+# A divisor is at least this share of the range of the inputs, or of the largest absolute value of
+# the map or of the representation.
 SMALL = 0.1
-# In place of a norm, which is never negative: there is nothing to have one.
+# Stands for a norm, which is never negative, where there is no representation.
 _NONE = -1.0
 
 
@@ -66,11 +67,11 @@ class Neighbours:
 
 
 def neighbours(bench: Bench, explainer: NamedExplainer) -> Neighbours:
-    """What changes with the input, on copies that are within `RADIUS` of each image.
+    """Measure the changes on copies that are within `RADIUS` of each image.
 
     Args:
-        bench: whose images.
-        explainer: whose maps, of the bench's targets.
+        bench: of the images.
+        explainer: makes the maps, of the bench's targets.
 
     Raises:
         GuestError: the explainer or the model raised.
@@ -78,7 +79,7 @@ def neighbours(bench: Bench, explainer: NamedExplainer) -> Neighbours:
         NotApplicable: there is one image only, the inputs have no range, or the explainer's maps
             are stored.
     """
-    others = partners(bench.targets)
+    others = other_images(bench.targets)
     maps = bench.maps(explainer)
     answers = bench.share(("neighbours",), _answers)
     moved = bench.share(
@@ -107,7 +108,7 @@ def neighbours(bench: Bench, explainer: NamedExplainer) -> Neighbours:
 
 
 def perturbed(chunk: Bench, number: int) -> Tensor:
-    """One copy of each image of a chunk, moved in a random direction, (n, *shape).
+    """Return one copy of each image of a chunk, moved in a random direction, (n, *shape).
 
     Args:
         chunk: a stretch of a bench as `Bench.chunks` makes them.
@@ -125,23 +126,23 @@ def perturbed(chunk: Bench, number: int) -> Tensor:
 
 
 def largest(figures: Tensor, held: Tensor) -> Tensor:
-    """The largest of each image's figures that count, (n,); NaN where none does.
+    """Return the largest of each image's figures that count, (n,); NaN where none does.
 
     Args:
-        figures: (n, K); NaN where it counts gives NaN.
-        held: which count, BoolTensor (n, K).
+        figures: (n, K); a NaN that counts gives NaN.
+        held: which figures count, BoolTensor (n, K).
     """
     found = figures.where(held, -torch.inf).amax(1)
     return found.where(held.any(1), torch.nan)
 
 
 def _limit(bench: Bench, null: Tensor, size: Tensor) -> Tensor:
-    """Halfway to the null; where that is nothing, as of a constant map, what rounding may do."""
+    """Return half of the change to another map, or the rounding error if that is larger."""
     return torch.maximum(halfway(0.0, null), bench.rounding * size)
 
 
 def _answers(chunk: Bench) -> Tensor:
-    """Held or not, and how far apart copy and original are in four ways, (n, K, 5)."""
+    """Return whether the prediction holds, and four distances to the original, (n, K, 5)."""
     low, high = chunk.bounds
     inputs = as_float64(chunk.inputs).flatten(1)
     divisor = inputs.abs().clamp(min=SMALL * (high - low))
@@ -160,7 +161,7 @@ def _answers(chunk: Bench) -> Tensor:
 
 
 def _representation_change(there: Tensor, here: Tensor) -> Tensor:
-    """Relative, (n,); of representations (n, m), which may be empty."""
+    """Return the relative change, (n,), of representations (n, m), which may be empty."""
     if here.shape[1] == 0:
         return torch.full((len(here),), _NONE, dtype=here.dtype, device=here.device)
     change: Tensor = ((there - here) / _divisor(here)).norm(dim=1)
@@ -168,7 +169,7 @@ def _representation_change(there: Tensor, here: Tensor) -> Tensor:
 
 
 def _moved(chunk: Bench, explainer: NamedExplainer) -> Tensor:
-    """Changes of the map, the same relative, and the map that changed most, side by side."""
+    """Return changes, relative changes and the map that changed most, side by side."""
     maps = chunk.maps(explainer)
     own = as_float64(maps).flatten(1)
     divisor = _divisor(own)
@@ -185,21 +186,21 @@ def _moved(chunk: Bench, explainer: NamedExplainer) -> Tensor:
         record = changes[-1].where(further, record)
         farthest = torch.where(further[:, None], own + step, farthest)
     found = torch.cat([torch.stack(changes, 1), torch.stack(relative, 1), farthest], 1)
-    # It is kept as long as the bench is: no wider than the maps, but for those of half precision.
+    # It is stored as long as the bench exists, in the dtype of the maps, at least float32.
     return found.to(torch.promote_types(maps.dtype, torch.float32))
 
 
 def _divisor(rows: Tensor) -> Tensor:
-    """The absolute values, (n, m), none below a tenth of their largest."""
+    """Return the absolute values, (n, m), at least a tenth of the largest."""
     sizes = rows.abs()
     return torch.maximum(sizes, SMALL * sizes.amax(1, keepdim=True))
 
 
 def _asked(chunk: Bench, inputs: Tensor) -> tuple[Tensor, Tensor]:
-    """Outputs, (n, classes), and what the last layer reads, (n, m) or (n, 0); float64.
+    """Return outputs, (n, classes), and the last layer's input, (n, m) or (n, 0); float64.
 
-    The last layer is the module with parameters of its own that is called last. Nothing is inside
-    where it is the only one, or where what it reads is not one tensor of a row for each image.
+    The last layer is the module with parameters of its own that is called last. There is no
+    representation if it is the only one, or if its input is not one tensor with a row per image.
     """
     model = chunk.subject.model
     read: list[object] = []
