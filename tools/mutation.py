@@ -19,7 +19,7 @@ it are killed too, and counted apart.
 
 How to read it: a line for each module and, below it, every survivor. A survivor is a line that no
 test holds, or a mutant that means the same; docs/evidence/mutation-score.md,
-whose tables ``--write`` makes, says which. With ``--share`` a part is drawn, by a fixed seed, and the score is that of the part.
+whose tables ``--write`` makes, says which. With ``--share`` a part is drawn, by a fixed seed.
 Exits with 1 below ``--least``.
 """
 
