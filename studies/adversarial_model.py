@@ -18,7 +18,8 @@ from torch import Tensor, nn
 
 from pytest_xai import Subject, checks, explainers
 from pytest_xai.bench.bench import Bench
-from pytest_xai.engine.run_check import Assignment, judge
+from pytest_xai.engine.run_check import run_check
+from pytest_xai.engine.task import Task
 from pytest_xai.measures import spatial, topk_intersection
 from pytest_xai.protocol import NamedExplainer
 from pytest_xai.subjects import load_digits
@@ -198,8 +199,8 @@ def _word(subject: Subject, check: str) -> str:
     spec = "captum:IntegratedGradients" if check == "summation_to_delta" else "captum:Saliency"
     bench = Bench(subject)
     try:
-        task = Assignment(check=checks.get(check), asserted=True)
-        verdict = judge(bench, explainers.get(spec), task)
+        task = Task(check=checks.get(check), explainer=explainers.get(spec), asserted=True)
+        verdict = run_check(bench, task)
     finally:
         bench.close()
     figure = "" if verdict.figure is None else f" ({verdict.figure:.2g})"

@@ -22,7 +22,8 @@ from pytest_xai import Verdict, attacks, checks, explainers
 from pytest_xai.attacks import Attacked
 from pytest_xai.bench.bench import Bench
 from pytest_xai.checks.adversarial._dice import EPSILON, dice_under_attack
-from pytest_xai.engine.run_check import Assignment, judge
+from pytest_xai.engine.run_check import run_check
+from pytest_xai.engine.task import Task
 from pytest_xai.protocol import NamedExplainer, named
 from pytest_xai.subjects import load_digits, load_shapes
 from studies.page import page_asked_for, print_or_write
@@ -182,8 +183,8 @@ def claims(subject: str, attack: str) -> Iterator[str]:
 @cache
 def verdict_of(subject: str, check: str, method: str) -> Verdict:
     """The verdict of a check at the default level."""
-    task = Assignment(check=checks.get(check), asserted=True)
-    return judge(bench_of(subject), explainer_of(method), task)
+    task = Task(check=checks.get(check), explainer=explainer_of(method), asserted=True)
+    return run_check(bench_of(subject), task)
 
 
 def judged(subject: str, method: str) -> str:
