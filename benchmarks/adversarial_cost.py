@@ -33,7 +33,8 @@ from pytest_xai import Subject, attacks, checks, explainers
 from pytest_xai.attacks import before_the_boundary
 from pytest_xai.bench.bench import Bench
 from pytest_xai.checks.adversarial._dice import EPSILON
-from pytest_xai.engine.run_check import Assignment, judge
+from pytest_xai.engine.run_check import run_check
+from pytest_xai.engine.task import Task
 from pytest_xai.protocol import NamedExplainer, named
 
 _EXPLAINERS = (
@@ -102,7 +103,8 @@ def make_subject(images: int, side: int) -> Subject:
 def in_the_gate(bench: Bench, explainer: NamedExplainer, names: Sequence[str]) -> None:
     """The checks as in a session; an error ends the benchmark."""
     for name in names:
-        verdict = judge(bench, explainer, Assignment(check=checks.get(name), asserted=True))
+        task = Task(check=checks.get(name), explainer=explainer, asserted=True)
+        verdict = run_check(bench, task)
         if verdict.outcome in {"error", "not_applicable"}:
             sys.exit(f"{name}: {verdict.outcome}: {verdict.reason}\n{verdict.traceback or ''}")
 

@@ -26,7 +26,8 @@ from torch import Tensor, nn
 from pytest_xai import Subject, checks
 from pytest_xai.bench.bench import Bench
 from pytest_xai.core.verdict import Evaluations, Verdict
-from pytest_xai.engine.run_check import Assignment, judge
+from pytest_xai.engine.run_check import run_check
+from pytest_xai.engine.task import Task
 from pytest_xai.protocol import named
 
 _CHECKS = ("fgsm_dice", "continuity", "mprt_cascading")
@@ -52,10 +53,10 @@ def make_subject(images: int, side: int) -> Subject:
     return Subject(resnet18().eval(), torch.rand(images, 3, side, side), bounds=(0.0, 1.0))
 
 
-def run_check(bench: Bench, name: str) -> Verdict:
+def verdict_of(bench: Bench, name: str) -> Verdict:
     """One check as in a session; anything but a verdict on figures ends the benchmark."""
-    assignment = Assignment(check=checks.get(name), asserted=True)
-    verdict = judge(bench, named(saliency), assignment)
+    task = Task(check=checks.get(name), explainer=named(saliency), asserted=True)
+    verdict = run_check(bench, task)
     if verdict.outcome in {"error", "not_applicable"}:
         sys.exit(f"{name}: {verdict.outcome}: {verdict.reason}\n{verdict.traceback or ''}")
     return verdict
@@ -78,7 +79,7 @@ def compare(subject: Subject, name: str, repeats: int) -> float:
         # A bench of its own: on a shared one, the second run would find everything computed.
         bench = Bench(subject)
         started = time.process_time()
-        verdict = run_check(bench, name)
+        verdict = verdict_of(bench, name)
         whole.append(time.process_time() - started)
         bench.close()
         bare.append(seconds(lambda spent=verdict.evaluations: run_bare(subject, spent)))
@@ -103,7 +104,7 @@ def warm_up(subject: Subject, names: list[str]) -> None:
     """Import what the checks import, and run the model at its size."""
     bench = Bench(make_subject(2, 64))
     for name in names:
-        run_check(bench, name)
+        verdict_of(bench, name)
     bench.close()
     run_bare(subject, Evaluations(forward=2 * len(subject), backward=len(subject)))
 

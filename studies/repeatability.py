@@ -1,6 +1,6 @@
 """Do verdicts repeat, whatever the order, the selection, the workers and the state of the process?
 
-    python -m benchmarks.repeatability [repeats] [orders] [seeds] [--repeats 1000] [--seeds 200]
+    python -m studies.repeatability [repeats] [orders] [seeds] [--repeats 1000] [--seeds 200]
 
 Three parts; without names, all of them. Exits with 1 where one of them does not hold.
 
@@ -36,13 +36,14 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from pytest_xai.core.run import Run
 from pytest_xai.core.seeds import RandomState
 from pytest_xai.core.verdict import Verdict
-from pytest_xai.plugin.cases import Benches, run_case
-from pytest_xai.plugin.model_repo import Registry
+from pytest_xai.plugin.benches import Benches, run_task
+from pytest_xai.plugin.model_repo import ModelRepo
 from pytest_xai.plugin.options import Options
-from pytest_xai.plugin.plan import plan_cases
-from pytest_xai.reporting.json_report import report_json
+from pytest_xai.plugin.plan import plan_tasks
+from pytest_xai.reporting.json_report import report as json_report
 from pytest_xai.subjects import load_digits
 
 ALPHAS = (0.05, 0.001)
@@ -72,7 +73,7 @@ import random
 
 import torch
 
-from benchmarks.repeatability import fill
+from studies.repeatability import fill
 
 torch.set_num_threads(1)
 
@@ -101,31 +102,29 @@ ORDERS: tuple[tuple[str, str, tuple[str, ...]], ...] = (
 )
 
 
-def fill(registry: Registry, *, images: int | None, names: Sequence[str] = tuple(_SPECS)) -> None:
+def fill(repo: ModelRepo, *, images: int | None, names: Sequence[str] = tuple(_SPECS)) -> None:
     """Register the digits and some of the explainers."""
-    registry.subject("digits", lambda: load_digits(images))
+    repo.subject("digits", lambda: load_digits(images))
     for name in names:
         spec, options = _SPECS[name]
-        registry.explainer(name, spec, **options)
+        repo.explainer(name, spec, **options)
 
 
-def run(registry: Registry, options: Options, benches: Benches) -> list[Verdict]:
-    """The verdicts of a run, with pytest left out."""
-    return [
-        run_case(case, benches, seed=options.seed, progress=None)
-        for case in plan_cases(registry, options)
-    ]
+def verdicts(repo: ModelRepo, run: Run, benches: Benches) -> list[Verdict]:
+    """The verdicts of a run without pytest."""
+    tasks = plan_tasks(repo, Options(run=run))
+    return [run_task(task, benches, seed=run.seed) for task in tasks]
 
 
 def digest() -> str:
     """A hash of a run's JSON report without times."""
-    registry = Registry()
-    fill(registry, images=_IMAGES)
-    options = Options(select=_FEW_CHECKS, alpha=0.05)
-    benches = Benches(registry.subjects)
-    verdicts = run(registry, options, benches)
+    repo = ModelRepo()
+    fill(repo, images=_IMAGES)
+    run = Run(select=_FEW_CHECKS, alpha=0.05)
+    benches = Benches(repo.subjects)
+    found = verdicts(repo, run, benches)
     benches.close()
-    report = report_json(verdicts, run={"seed": 0, "alpha": 0.05, "budget": None})
+    report = json.loads(json_report(found, run))
     for part in (*report["results"], report["summary"]):
         del part["seconds"]
     return hashlib.sha256(json.dumps(report).encode()).hexdigest()
@@ -154,7 +153,7 @@ def repeats(count: int, hashings: Sequence[str] = ("1", "2")) -> bool:
         moved |= state.differing(RandomState.now())
         if (number + 1) % 100 == 0 or number + 1 == count:
             print(f"{number + 1:>6} runs: {len(found)} different reports", *found, flush=True)
-    command = "import torch; torch.set_num_threads(1); import benchmarks.repeatability as r; "
+    command = "import torch; torch.set_num_threads(1); import studies.repeatability as r; "
     for hashing in hashings:
         words = [sys.executable, "-c", command + "print(r.digest())"]
         new = subprocess.run(  # noqa: S603  # our own command
@@ -220,15 +219,16 @@ def _environment(**more: str) -> dict[str, str]:
 
 def seeds(count: int, alphas: Sequence[float] = ALPHAS) -> bool:
     """Part 3; whether it holds."""
-    registry = Registry()
-    fill(registry, images=None, names=RIGHT)
+    repo = ModelRepo()
+    fill(repo, images=None, names=RIGHT)
     outcomes = {alpha: Counter[str]() for alpha in alphas}
     failed: dict[float, list[str]] = {alpha: [] for alpha in alphas}
     for seed in range(count):
         # What does not depend on alpha is made once.
-        benches = Benches(registry.subjects, seed=seed)
+        benches = Benches(repo.subjects, seed=seed)
         for alpha in alphas:
-            for verdict in run(registry, Options(select=CHECKS, alpha=alpha, seed=seed), benches):
+            run = Run(select=CHECKS, alpha=alpha, seed=seed)
+            for verdict in verdicts(repo, run, benches):
                 outcomes[alpha][verdict.outcome] += 1
                 if verdict.fails_run:
                     failed[alpha].append(f"seed {seed}: {verdict.explainer}::{verdict.check}")

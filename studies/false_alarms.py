@@ -1,6 +1,6 @@
 """How often the sequential tests are wrong, and how soon they decide, on simulated scores.
 
-    python -m benchmarks.false_alarms [--runs 20000] [--images 10000] [--seed 0]
+    python -m studies.false_alarms [--runs 20000] [--images 10000] [--seed 0]
 
 False alarms: the true mean is exactly at the limit, so every decision is one too many. Each run is
 looked at after every round of the real schedule, and once more after every single value; printed is
@@ -29,7 +29,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import optimize, special, stats
 
-from pytest_xai.engine.run_check import _rounds
+from pytest_xai.engine.run_check import rounds
 from pytest_xai.statistics.betting import log_capital
 from pytest_xai.statistics.sequential import barrier
 
@@ -126,7 +126,7 @@ def blocks(draw: _Draw, runs: int, images: int, seed: Sequence[int]) -> Iterator
 
 def looks(images: int) -> list[int]:
     """Numbers of images after which the gate looks at a check."""
-    return [stop for _, stop in _rounds(images)]
+    return [stop for _, stop in rounds(images)]
 
 
 # ------------------------------------------------------------------------------------- false alarms

@@ -1,15 +1,16 @@
 """All right explainers of the gallery on the probes and on generated networks.
 
-    python -m benchmarks.sweep [--explainers captum: xai:RISE] [--networks 300] [--write] [--again]
+    python -m studies.sweep [--explainers captum: xai:RISE] [--networks 300] [--write] [--again]
 
 Prints a line for every explainer and field when it is done, and one for every check that fails on
 it: its figure, its limit, and the smallest network. A check that fails must be a known defect
 (pytest_xai/explainers/gallery/defects.py), and a known defect must fail; the exit status is 1
 otherwise.
 
-With --write what is found is kept in benchmarks/sweep/, one file for each explainer, and the page
-docs/library-defects.md is written from all of them. Those that are kept for as many networks are
-not run again, unless --again says so: a sweep that was cut off goes on where it was.
+With --write the results are kept in studies/sweep/, one file for each explainer, and the page
+docs/evidence/library-defects.md is made from all of these files. An explainer whose file has
+results for as many networks is not run again unless --again is given, so an interrupted sweep
+continues where it stopped.
 """
 
 import argparse
@@ -24,19 +25,19 @@ from pathlib import Path
 
 import torch
 
-from benchmarks.page import put_into
 from pytest_xai import explainers
 from pytest_xai.core.verdict import Verdict
 from pytest_xai.engine.check_explainer import check_explainer, fitting
-from pytest_xai.engine.exploration import Wanted, on_networks, on_probes
+from pytest_xai.engine.exploration import on_networks, on_probes
 from pytest_xai.engine.selection import select
 from pytest_xai.explainers.gallery.defects import KNOWN_DEFECTS, expected_failures
 from pytest_xai.explainers.gallery.demo_entries import GALLERY
 from pytest_xai.subjects.probes import probes
+from studies.page import put_into
 
 ROOT = Path(__file__).parents[1]
-KEPT = ROOT / "benchmarks" / "sweep"
-PAGE = ROOT / "docs" / "library-defects.md"
+KEPT = ROOT / "studies" / "sweep"
+PAGE = ROOT / "docs" / "evidence" / "library-defects.md"
 NETWORKS = 300
 BROKEN = ("failed", "error")
 OPTIONS = {each.spec: each.options for each in GALLERY}
@@ -122,18 +123,14 @@ def sweep(
         checks: those to run; none named: all that are asserted.
     """
     torch.set_num_threads(1)
-    guest = explainers.get(spec, **OPTIONS[spec])
-    planned = select(guest.traits, select=tuple(checks), probes=True)
+    explainer = explainers.get(spec, **OPTIONS[spec])
+    tasks = select(explainer, select=tuple(checks), probes=True)
     found = []
     for field in ("probes", "networks"):
         started = time.perf_counter()
-        chosen = {item.check.name: item.check for item in fitting(planned, field)}
-        wanted = Wanted(explainer=guest, checks=chosen, seed=0)
-        free = dict.fromkeys(chosen)
+        chosen = fitting(tasks, field)
         random = networks if field == "networks" else 0
-        verdicts = (
-            on_networks(wanted, free, networks=networks) if random else on_probes(wanted, free)
-        )
+        verdicts = on_networks(chosen, networks=networks) if random else on_probes(chosen)
         found.append(
             Swept(
                 explainer=spec,
@@ -167,11 +164,11 @@ def _failure(verdict: Verdict, spec: str) -> Failure:
 
 def _on_a_probe(verdict: Verdict, spec: str) -> tuple[str, str]:
     """The probes on which it fails, and Python that shows it on the first."""
-    guest = explainers.get(spec, **OPTIONS[spec])
+    explainer = explainers.get(spec, **OPTIONS[spec])
     there = [
         name
         for name, make in probes().items()
-        if check_explainer(guest, make(), checks=[verdict.check], on_fail="ignore").failed
+        if check_explainer(explainer, make(), checks=[verdict.check], on_fail="ignore").failed
     ]
     if not there:
         return "probes", ""
@@ -179,7 +176,7 @@ def _on_a_probe(verdict: Verdict, spec: str) -> tuple[str, str]:
         "import pytest_xai as xai\n"
         "from pytest_xai.subjects.probes import probes\n\n"
         f'subject = probes()["{there[0]}"]()\n'
-        f"explainer = {guest.origin}\n"
+        f"explainer = {explainer.origin}\n"
         f'xai.check_explainer(explainer, subject, checks=["{verdict.check}"])'
     )
     return f"the probes {', '.join(there)}", snippet
@@ -277,12 +274,12 @@ def main() -> int:
     given = parser.parse_args()
     there = {} if given.again or not given.write else kept()
     done = {spec for spec, rows in there.items() if rows[-1].networks == given.networks}
-    wanted = [spec for spec in RIGHT if spec.startswith(tuple(given.explainers))]
-    found = {spec: there[spec] for spec in wanted if spec in done}
+    chosen = [spec for spec in RIGHT if spec.startswith(tuple(given.explainers))]
+    found = {spec: there[spec] for spec in chosen if spec in done}
     with ProcessPoolExecutor(given.jobs, mp_context=get_context("spawn")) as pool:
         waiting = {
             pool.submit(sweep, spec, networks=given.networks): spec
-            for spec in wanted
+            for spec in chosen
             if spec not in done
         }
         for future in as_completed(waiting):
