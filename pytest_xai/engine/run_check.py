@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from pytest_xai.bench.bench import ROUND, Bench
-from pytest_xai.bench.budget import Account
+from pytest_xai.bench.budget import Budget
 from pytest_xai.core.verdict import Finding, Verdict, tells
 from pytest_xai.engine.decision import Tally, broken
 from pytest_xai.errors import GuestError, InvalidArgument, NotApplicable, XaiError
@@ -29,7 +29,8 @@ class Assignment:
         check: what to run.
         asserted: its failure fails the run.
         alpha: level of a check judged by a mean.
-        budget: model evaluations it may owe, for its own and for what it shares; None: no limit.
+        budget: model evaluations that it may be charged, with those of the tensors that it shares
+            with other checks; None: no limit.
         expected: reason why it is expected to fail; None: it is not.
         reproduce: a command or call that repeats it.
         progress: called with (images done, images there are, evaluations spent).
@@ -52,9 +53,9 @@ def judge(bench: Bench, explainer: NamedExplainer, assignment: Assignment) -> Ve
     Never raises for what the guests do: the verdict says it.
     """
     started, before = time.perf_counter(), bench.counter.spent
-    bench.counter.ledger.account = Account(assignment.budget)
     try:
-        fields = _outcome(bench, explainer, assignment)
+        with bench.budget(assignment.budget) as budget:
+            fields = _outcome(bench, explainer, assignment, budget)
     except NotApplicable as reason:
         fields = {"outcome": "not_applicable", "reason": str(reason) or "the check does not apply"}
     except GuestError as error:
@@ -67,8 +68,6 @@ def judge(bench: Bench, explainer: NamedExplainer, assignment: Assignment) -> Ve
             "reason": f"the check raised {type(error).__name__}: {error}",
             "traceback": traceback.format_exc(),
         }
-    finally:
-        bench.counter.ledger.account = Account()
     check = assignment.check
     verdict = Verdict(
         subject=bench.subject.name,
@@ -86,22 +85,24 @@ def judge(bench: Bench, explainer: NamedExplainer, assignment: Assignment) -> Ve
     return verdict if assignment.expected is None else as_expected(verdict, assignment.expected)
 
 
-def _outcome(bench: Bench, explainer: NamedExplainer, assignment: Assignment) -> dict[str, Any]:
+def _outcome(
+    bench: Bench, explainer: NamedExplainer, assignment: Assignment, budget: Budget
+) -> dict[str, Any]:
     tally = Tally(check=assignment.check, alpha=assignment.alpha)
-    before, account = bench.counter.spent, bench.counter.ledger.account
+    before = bench.counter.spent
     limit = min(len(bench), assignment.check.max_images or len(bench))
     for start, stop in _rounds(limit):
-        owed = account.owed
+        charged = budget.charged
         # Of the first round only the least that it can cost is known.
-        per_image = owed / start if start else assignment.check.cost.least
+        per_image = charged / start if start else assignment.check.cost.least
         finding: Finding | None = None
         view = bench.view(start, stop)
-        if account.limit is None or owed + per_image * (stop - start) <= account.limit:
-            finding = _affordable(view, explainer, assignment.check, account)
+        if budget.limit is None or charged + per_image * (stop - start) <= budget.limit:
+            finding = _affordable(view, explainer, assignment.check, budget)
         if finding is None:
             tally.stopped = (
-                f"The budget of {account.limit} evaluations does not hold another round "
-                f"({owed} spent on {start} images)."
+                f"The budget of {budget.limit} evaluations does not hold another round "
+                f"({charged} spent on {start} images)."
             )
             break
         tally.add(view.images, finding)
@@ -113,17 +114,17 @@ def _outcome(bench: Bench, explainer: NamedExplainer, assignment: Assignment) ->
 
 
 def _affordable(
-    view: Bench, explainer: NamedExplainer, check: Check, account: Account
+    view: Bench, explainer: NamedExplainer, check: Check, budget: Budget
 ) -> Finding | None:
     """The finding on one round; None where the budget ended within it: it is no finding then."""
     try:
         finding = _round(view, explainer, check)
     except Exception:
         # A guest may have caught the refusal and raised something of its own.
-        if account.refused:
+        if budget.refused:
             return None
         raise
-    return None if account.refused else finding
+    return None if budget.refused else finding
 
 
 def _rounds(images: int) -> Iterator[tuple[int, int]]:

@@ -123,20 +123,15 @@ def run_case(case: Case, benches: Benches, *, seed: int, progress: Progress | No
     if progress is None:
         return judge(bench, case.explainer, case.assignment)
     images = min(len(bench), case.assignment.check.max_images or len(bench))
-    pulse = _Pulse(bench, images, progress)
-    bench.counter.on_work = pulse.beat
-    try:
+    pulse = _Pulse(images, progress)
+    with bench.reporting(pulse.beat):
         return judge(bench, case.explainer, replace(case.assignment, progress=pulse.step))
-    finally:
-        bench.counter.on_work = None
 
 
 class _Pulse:
     """Progress between the rounds of a check as well: after every call of the explainer."""
 
-    def __init__(self, bench: Bench, images: int, progress: Progress) -> None:
-        self._bench = bench
-        self._start = bench.counter.spent
+    def __init__(self, images: int, progress: Progress) -> None:
         self._progress = progress
         self._done, self._images = 0, images
 
@@ -145,10 +140,9 @@ class _Pulse:
         self._done, self._images = done, images
         self._progress(done, images, evaluations)
 
-    def beat(self) -> None:
+    def beat(self, evaluations: int) -> None:
         """The explainer was called."""
-        spent = (self._bench.counter.spent - self._start).model
-        self._progress(self._done, self._images, spent)
+        self._progress(self._done, self._images, evaluations)
 
 
 def settle(verdict: Verdict, *, undecided: str = "warn", claim: str = "") -> None:

@@ -4,7 +4,7 @@ import torch
 
 from pytest_xai.bench.bench import Bench
 from pytest_xai.bench.guard import Guard
-from pytest_xai.bench.guarded_call import called
+from pytest_xai.bench.guarded_call import call_user_code
 from pytest_xai.checks.randomisation._engine import compared
 from pytest_xai.checks.randomisation._similarities import Form
 from pytest_xai.core.seeds import seeded
@@ -32,7 +32,7 @@ def data_randomisation(bench: Bench, explainer: NamedExplainer) -> Finding:
     Spearman's, for the same target; a map that is turned over as a whole counts as the same.
     """
     with seeded(0):  # the user's function may draw weights before it loads them
-        permuted = called("the model of permuted labels", bench.subject.permuted)
+        permuted = call_user_code("the model of permuted labels", bench.subject.permuted)
     if permuted is None:
         raise NotApplicable("needs Subject(permuted_model=...), trained on permuted labels")
     stop = bench.counter.watch(permuted)
