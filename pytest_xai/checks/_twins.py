@@ -13,7 +13,7 @@ from pytest_xai.bench.guarded_call import in_batches
 from pytest_xai.core.seeds import seeded
 from pytest_xai.errors import GuestError, NotApplicable
 from pytest_xai.measures import relative_difference
-from pytest_xai.protocol import NEEDS_NEW, NamedExplainer, archive_of
+from pytest_xai.protocol import NamedExplainer
 
 __all__ = ["Twin", "laid_out", "moved", "require_repeatable", "steady", "tolerance"]
 
@@ -120,14 +120,13 @@ def laid_out(explainer: NamedExplainer, layout: Callable[[Tensor], Tensor]) -> N
     return replace(explainer, call=call)
 
 
-def require_repeatable(explainer: NamedExplainer, where: str) -> None:
+def require_repeatable(bench: Bench, explainer: NamedExplainer, where: str) -> None:
     """Ask for an explainer that makes the same map elsewhere.
 
     Raises:
         NotApplicable: its maps are stored, or follow from numbers that it draws.
     """
-    if archive_of(explainer) is not None:
-        raise NotApplicable(NEEDS_NEW)
+    bench.require_new_maps(explainer)
     if explainer.traits.stochastic:
         raise NotApplicable(f"a stochastic explainer draws other numbers {where}")
 

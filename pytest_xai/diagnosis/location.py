@@ -21,7 +21,7 @@ from pytest_xai.diagnosis.graphs import Drawn, draw
 from pytest_xai.diagnosis.suspects import named, suspicion
 from pytest_xai.diagnosis.tails import Cut, Tails
 from pytest_xai.errors import NotApplicable, XaiError
-from pytest_xai.protocol import NEEDS_NEW, NamedExplainer, archive_of
+from pytest_xai.protocol import NEEDS_NEW, NamedExplainer
 
 __all__ = ["IMAGES", "PLACE", "Measure", "Parts", "locate"]
 
@@ -55,7 +55,7 @@ def locate(
         measure: the check: its finding on a bench keeps its limits or does not.
         images: positions in the bench of the images that are beyond their limits, worst first.
     """
-    if archive_of(explainer) is not None:
+    if not bench.can_explain(explainer):
         return f"{_LOST}it {NEEDS_NEW}."
     try:
         with bench.guard.watch(), seeded(0):

@@ -12,8 +12,7 @@ from pytest_xai.attacks.fooling.goals import Goal
 from pytest_xai.attacks.fooling.ways import find_way
 from pytest_xai.attacks.fooling.worst import Ball, Worst
 from pytest_xai.bench.bench import Bench
-from pytest_xai.errors import NotApplicable
-from pytest_xai.protocol import NEEDS_NEW, NamedExplainer, archive_of
+from pytest_xai.protocol import NamedExplainer
 
 __all__ = ["EVERY", "STEPS", "TRIES", "Fooled", "fool"]
 
@@ -71,8 +70,7 @@ def fool(
     """
     require_share(epsilon, "epsilon")
     require_count(steps, "steps", least=EVERY)
-    if archive_of(explainer) is not None:
-        raise NotApplicable(NEEDS_NEW)
+    bench.require_new_maps(explainer)
     ball = Ball.around(bench, epsilon)
     worst = Worst(bench, explainer, goal, ball)
     whole = worst.kept

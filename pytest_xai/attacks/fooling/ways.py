@@ -10,7 +10,7 @@ from pytest_xai.attacks.fooling.goals import FRACTION, Goal, one_channel
 from pytest_xai.attacks.fooling.softened import softened
 from pytest_xai.attacks.fooling.surrogates import SURROGATES, Form
 from pytest_xai.bench.bench import Bench
-from pytest_xai.bench.guarded_call import called
+from pytest_xai.bench.guarded_call import call_user_code
 from pytest_xai.core.seeds import seeded
 from pytest_xai.errors import GuestError, NotApplicable
 from pytest_xai.measures import topk_intersection
@@ -55,7 +55,7 @@ class Way:
             maps = one_channel(self.maps(leaf, classes, base, sharpness))
             passes = counter.spent.forward - before
             loss = goal.loss(maps, reference.to(maps)).sum()
-            counter.ledger.account.require(passes)
+            counter.require(passes)
             counter.add(backward=passes)
             # The map of a linear model depends on no input, and has no graph.
             if not loss.requires_grad:
@@ -110,7 +110,7 @@ def _own_maps(
     guard = bench.guard
     seed = bench.derive_seed(explainer.name, "draw", 0, bench.images[0])
     with guard.watch(), seeded(seed), softened(guard.model, sharpness=sharpness):
-        output = called(
+        output = call_user_code(
             f"explainer {explainer.name!r}",
             lambda: explainer.call(guard.model, inputs, targets.clone(), **options),
         )

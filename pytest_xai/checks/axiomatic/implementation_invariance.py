@@ -4,7 +4,7 @@ import torch
 
 from pytest_xai.bench.bench import ROUND, Bench
 from pytest_xai.bench.guard import Guard
-from pytest_xai.bench.guarded_call import called
+from pytest_xai.bench.guarded_call import call_with_model
 from pytest_xai.core.verdict import Finding
 from pytest_xai.errors import GuestError, NotApplicable
 from pytest_xai.measures import relative_difference
@@ -29,7 +29,7 @@ from pytest_xai.registry import Cost, check
 def implementation_invariance(bench: Bench, explainer: NamedExplainer) -> Finding:
     """Value per image: the largest difference of the two maps over the largest value."""
     model = bench.copied_model()
-    twin, rewritten = called("the model", lambda: equal_function(model, bench.inputs[:1]))
+    twin, rewritten = call_with_model(lambda: equal_function(model, bench.inputs[:1]))
     if not rewritten:
         raise NotApplicable(
             "no ReLU module, linear layer or batch norm behind a convolution to write differently"

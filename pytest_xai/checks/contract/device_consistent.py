@@ -30,7 +30,7 @@ from pytest_xai.registry import Cost, check
 )
 def device_consistent(bench: Bench, explainer: NamedExplainer) -> Finding:
     """Value per image: the largest change of its map, relative to its largest value."""
-    require_repeatable(explainer, "on another device")
+    require_repeatable(bench, explainer, "on another device")
     here = bench.inputs.device
     other = _other_device(here)
     if other is None:

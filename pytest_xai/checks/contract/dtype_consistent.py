@@ -46,7 +46,7 @@ def dtype_consistent(bench: Bench, explainer: NamedExplainer) -> Finding:
     the median of a map, and the lower median of the images: a unit whose input changes its sign
     in float32 moves some values of some maps by more than rounding.
     """
-    require_repeatable(explainer, "in another dtype")
+    require_repeatable(bench, explainer, "in another dtype")
     own = bench.inputs.dtype
     if own not in _OTHER:
         raise NotApplicable(f"compares float32 with float64; the inputs are in {own}")

@@ -8,11 +8,11 @@ import torch
 from torch import Tensor, nn
 
 from pytest_xai.bench.bench import Bench
-from pytest_xai.bench.guarded_call import called
+from pytest_xai.bench.guarded_call import call_user_code
 from pytest_xai.core.seeds import seeded
 from pytest_xai.core.verdict import Finding
 from pytest_xai.errors import GuestError, NotApplicable
-from pytest_xai.protocol import NEEDS_NEW, NamedExplainer, archive_of
+from pytest_xai.protocol import NamedExplainer
 from pytest_xai.registry import Cost, check
 
 
@@ -33,8 +33,7 @@ def error_path_clean(bench: Bench, explainer: NamedExplainer) -> Finding:
     The layer in the middle of those that the model runs raises in the forward pass, and in another
     call the last one in the backward pass, or after it ran where that has no gradient.
     """
-    if archive_of(explainer) is not None:
-        raise NotApplicable(NEEDS_NEW)
+    bench.require_new_maps(explainer)
     layers = _ran(bench)
     left: dict[str, list[str]] = {}
     for layer, backward in ((layers[len(layers) // 2], False), (layers[-1], True)):
@@ -112,7 +111,7 @@ def _attempt(bench: Bench, explainer: NamedExplainer, layer: nn.Module, fault: _
         fault.planted(layer),
     ):
         try:
-            called(
+            call_user_code(
                 f"explainer {explainer.name!r}",
                 lambda: explainer.call(bench.subject.model, inputs, targets, **options),
             )

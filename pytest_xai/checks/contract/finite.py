@@ -6,7 +6,7 @@ from torch import Tensor
 from pytest_xai.bench.bench import ROUND, Bench
 from pytest_xai.core.verdict import Finding
 from pytest_xai.errors import InvalidAttribution
-from pytest_xai.protocol import NamedExplainer, archive_of, normalise
+from pytest_xai.protocol import NamedExplainer, normalise
 from pytest_xai.registry import Cost, check
 
 
@@ -28,13 +28,12 @@ def finite(bench: Bench, explainer: NamedExplainer) -> Finding:
     """
     inputs = bench.inputs
     mean = inputs.flatten(1).mean(1).reshape(-1, *[1] * (inputs.ndim - 1))
-    kinds = {
-        "image": inputs,
-        "baseline as the image": bench.baseline,
-        "constant image": mean.expand_as(inputs),
-    }
-    if archive_of(explainer) is not None:
-        kinds = {"image": inputs}
+    kinds = {"image": inputs}
+    if bench.can_explain(explainer):
+        kinds |= {
+            "baseline as the image": bench.baseline,
+            "constant image": mean.expand_as(inputs),
+        }
     bad = {kind: _not_finite(bench, explainer, batch) for kind, batch in kinds.items()}
     found = [kind for kind, values in bad.items() if values.any()]
     return Finding(
@@ -50,10 +49,7 @@ def _not_finite(bench: Bench, explainer: NamedExplainer, inputs: Tensor) -> Tens
     for chunk in bench.chunks():
         batch = inputs[start : start + len(chunk)]
         start += len(chunk)
-        if archive_of(explainer) is not None:
-            output = chunk.output(explainer)
-        else:
-            output = chunk.call(explainer, batch, chunk.targets, baseline=chunk.baseline).output
+        output = chunk.output(explainer, batch)
         try:
             normalise(output, batch)
         except InvalidAttribution as error:

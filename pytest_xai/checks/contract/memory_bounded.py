@@ -11,7 +11,7 @@ from torch.nn.modules import module as every_module
 from pytest_xai.bench.bench import Bench
 from pytest_xai.core.verdict import Finding
 from pytest_xai.errors import NotApplicable
-from pytest_xai.protocol import NEEDS_NEW, NamedExplainer, archive_of
+from pytest_xai.protocol import NamedExplainer
 from pytest_xai.registry import Cost, check
 
 # Calls by which every explainer is judged; and one that keeps more after each of them: a cache
@@ -38,8 +38,7 @@ def memory_bounded(bench: Bench, explainer: NamedExplainer) -> Finding:
     Tensors are those that Python's garbage collector can see and that were made since the first
     call; on a GPU, also what its allocator has handed out, which graphs kept in C++ are part of.
     """
-    if archive_of(explainer) is not None:
-        raise NotApplicable(NEEDS_NEW)
+    bench.require_new_maps(explainer)
     growth = _growth(bench, explainer)
     if growth.total > 0 and _growth(bench, _bare(explainer)).total > 0:
         raise NotApplicable("the model itself keeps more with every call")

@@ -33,7 +33,7 @@ def memory_format_consistent(bench: Bench, explainer: NamedExplainer) -> Finding
 
     A layout that changes the outputs of the model, or that it does not take, is left out.
     """
-    require_repeatable(explainer, "in another order of memory")
+    require_repeatable(bench, explainer, "in another order of memory")
     maps = bench.maps(explainer)
     changes = {
         name: change

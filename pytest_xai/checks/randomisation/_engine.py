@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from pytest_xai.bench.bench import Bench
 from pytest_xai.bench.guard import Guard
-from pytest_xai.bench.guarded_call import called
+from pytest_xai.bench.guarded_call import call_with_model
 from pytest_xai.checks.randomisation._similarities import FIGURE, PreparedMaps
 from pytest_xai.core.model_layers import layers
 from pytest_xai.core.seeds import seeded
@@ -89,7 +89,7 @@ def layer_names(bench: Bench) -> list[str]:
     """
     model = bench.subject.model
     with bench.guard.watch(), seeded(0):
-        names = called("the model", lambda: layers(model, bench.inputs[:1]))
+        names = call_with_model(lambda: layers(model, bench.inputs[:1]))
     if not names:
         raise NotApplicable("the model has no parameters")
     return names

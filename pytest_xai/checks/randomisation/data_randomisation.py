@@ -4,7 +4,7 @@ import torch
 
 from pytest_xai.bench.bench import Bench
 from pytest_xai.bench.guard import Guard
-from pytest_xai.bench.guarded_call import called
+from pytest_xai.bench.guarded_call import call_user_code
 from pytest_xai.checks.randomisation._engine import compared
 from pytest_xai.checks.randomisation._similarities import PreparedMaps
 from pytest_xai.core.seeds import seeded
@@ -33,7 +33,7 @@ def data_randomisation(bench: Bench, explainer: NamedExplainer) -> Finding:
     It is Spearman's, for the same target. A sign-flipped map counts as the same map.
     """
     with seeded(0):  # the user's function may initialise weights before it loads them
-        permuted = called("the model of permuted labels", bench.subject.permuted)
+        permuted = call_user_code("the model of permuted labels", bench.subject.permuted)
     if permuted is None:
         raise NotApplicable("needs Subject(permuted_model=...), trained on permuted labels")
     stop = bench.counter.watch(permuted)

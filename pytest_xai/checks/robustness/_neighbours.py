@@ -93,17 +93,17 @@ def neighbours(bench: Bench, explainer: NamedExplainer) -> Neighbours:
     divisor = _divisor(own)
     relative_size = (own / divisor).norm(dim=1)
     return Neighbours(
-        held=answers[..., 0] > 0,
-        distance=answers[..., 1],
-        relative_distance=answers[..., 2],
-        output_change=answers[..., 3],
-        representation_change=answers[..., 4],
-        change=as_float64(moved[:, :COPIES]),
-        relative_change=as_float64(moved[:, COPIES : 2 * COPIES]),
+        held=answers["held"],
+        distance=answers["distance"],
+        relative_distance=answers["relative_distance"],
+        output_change=answers["output_change"],
+        representation_change=answers["representation_change"],
+        change=as_float64(moved["change"]),
+        relative_change=as_float64(moved["relative_change"]),
         size=size,
         limit=_limit(bench, (own - other).norm(dim=1), size),
         relative_limit=_limit(bench, ((own - other) / divisor).norm(dim=1), relative_size),
-        farthest=moved[:, 2 * COPIES :].reshape(maps.shape),
+        farthest=moved["farthest"],
     )
 
 
@@ -141,23 +141,27 @@ def _limit(bench: Bench, null: Tensor, size: Tensor) -> Tensor:
     return torch.maximum(halfway(0.0, null), bench.rounding * size)
 
 
-def _answers(chunk: Bench) -> Tensor:
-    """Return whether the prediction holds, and four distances to the original, (n, K, 5)."""
+def _answers(chunk: Bench) -> dict[str, Tensor]:
+    """Return the figures of `Neighbours` that do not depend on the explainer, (n, K) each."""
     low, high = chunk.bounds
     inputs = as_float64(chunk.inputs).flatten(1)
     divisor = inputs.abs().clamp(min=SMALL * (high - low))
     outputs, inside = _asked(chunk, chunk.inputs)
-    rows = []
+    figures: list[dict[str, Tensor]] = []
     for number in range(COPIES):
         copies = perturbed(chunk, number)
         step = as_float64(copies).flatten(1) - inputs
         theirs, within = _asked(chunk, copies)
-        held = predicted(theirs) == predicted(outputs)
-        row = [held.double(), step.norm(dim=1), (step / divisor).norm(dim=1)]
-        row.append((theirs - outputs).norm(dim=1))
-        row.append(_representation_change(within, inside))
-        rows.append(torch.stack(row, 1))
-    return torch.stack(rows, 1)
+        figures.append(
+            {
+                "held": predicted(theirs) == predicted(outputs),
+                "distance": step.norm(dim=1),
+                "relative_distance": (step / divisor).norm(dim=1),
+                "output_change": (theirs - outputs).norm(dim=1),
+                "representation_change": _representation_change(within, inside),
+            }
+        )
+    return {name: torch.stack([each[name] for each in figures], 1) for name in figures[0]}
 
 
 def _representation_change(there: Tensor, here: Tensor) -> Tensor:
@@ -168,12 +172,12 @@ def _representation_change(there: Tensor, here: Tensor) -> Tensor:
     return change
 
 
-def _moved(chunk: Bench, explainer: NamedExplainer) -> Tensor:
-    """Return changes, relative changes and the map that changed most, side by side."""
+def _moved(chunk: Bench, explainer: NamedExplainer) -> dict[str, Tensor]:
+    """Return the figures of `Neighbours` that depend on the maps: changes, (n, K), and one map."""
     maps = chunk.maps(explainer)
     own = as_float64(maps).flatten(1)
     divisor = _divisor(own)
-    held = chunk.share(("neighbours",), _answers)[..., 0] > 0
+    held = chunk.share(("neighbours",), _answers)["held"]
     farthest, record = own, torch.zeros(len(own), dtype=own.dtype, device=own.device)
     changes, relative = [], []
     for number in range(COPIES):
@@ -185,9 +189,13 @@ def _moved(chunk: Bench, explainer: NamedExplainer) -> Tensor:
         further = held[:, number] & (changes[-1] > record)
         record = changes[-1].where(further, record)
         farthest = torch.where(further[:, None], own + step, farthest)
-    found = torch.cat([torch.stack(changes, 1), torch.stack(relative, 1), farthest], 1)
     # It is stored as long as the bench exists, in the dtype of the maps, at least float32.
-    return found.to(torch.promote_types(maps.dtype, torch.float32))
+    dtype = torch.promote_types(maps.dtype, torch.float32)
+    return {
+        "change": torch.stack(changes, 1).to(dtype),
+        "relative_change": torch.stack(relative, 1).to(dtype),
+        "farthest": farthest.reshape(maps.shape).to(dtype),
+    }
 
 
 def _divisor(rows: Tensor) -> Tensor:

@@ -151,7 +151,7 @@ def test_one_image_has_no_companions(verdict):
 
 def test_batches_of_other_sizes(verdict, digits, monkeypatch):
     """More images than one batch holds: the defect is found inside each batch."""
-    monkeypatch.setattr("pytest_xai.bench.bench._ELEMENTS", 8 * 64)
+    monkeypatch.setattr("pytest_xai.bench.images._ELEMENTS", 8 * 64)
     assert verdict("batch_independent", gradient, digits).outcome == "passed"
 
     def explain(model, inputs, targets):

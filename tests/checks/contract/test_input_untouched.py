@@ -80,7 +80,7 @@ def test_the_next_check_sees_the_inputs_as_they_were(name, assign, recorder, dig
 
 
 def test_only_the_images_of_the_touched_batch_count(finding, digits, monkeypatch):
-    monkeypatch.setattr("pytest_xai.bench.bench._ELEMENTS", 16 * 64)
+    monkeypatch.setattr("pytest_xai.bench.images._ELEMENTS", 16 * 64)
     calls = []
 
     def explain(model, inputs, targets):
@@ -96,7 +96,7 @@ def test_only_the_images_of_the_touched_batch_count(finding, digits, monkeypatch
 
 
 def test_changes_of_all_batches_are_named(finding, digits, monkeypatch):
-    monkeypatch.setattr("pytest_xai.bench.bench._ELEMENTS", 16 * 64)
+    monkeypatch.setattr("pytest_xai.bench.images._ELEMENTS", 16 * 64)
     calls = []
 
     def explain(model, inputs, targets):

@@ -142,7 +142,7 @@ def test_every_effect_counts(finding, normed):
 
 
 def test_only_the_images_of_the_call_count(finding, normed, monkeypatch):
-    monkeypatch.setattr("pytest_xai.bench.bench._ELEMENTS", 16 * 60)
+    monkeypatch.setattr("pytest_xai.bench.images._ELEMENTS", 16 * 60)
     second = normed.inputs[finding("side_effects", gradient, normed)[1].images[16:]]
 
     def explain(model, inputs, targets):
@@ -169,7 +169,7 @@ def test_what_the_first_call_alone_leaves_counts(finding, normed):
 
 
 def test_effects_of_all_calls_are_named(finding, normed, monkeypatch):
-    monkeypatch.setattr("pytest_xai.bench.bench._ELEMENTS", 16 * 60)
+    monkeypatch.setattr("pytest_xai.bench.images._ELEMENTS", 16 * 60)
     calls = []
 
     def explain(model, inputs, targets):
