@@ -12,11 +12,12 @@ from torch import Tensor, nn
 from pytest_xai.bench.evaluations import Counter
 from pytest_xai.bench.guard import Guard
 from pytest_xai.bench.guarded_call import Call, call, called, in_batches
-from pytest_xai.core import model_layers
+from pytest_xai.core.attribution import normalise
+from pytest_xai.core.rounding import rounding
 from pytest_xai.core.seeds import derive_seed, generator, seeded
 from pytest_xai.core.subject import Subject
 from pytest_xai.errors import GuestError, NotApplicable
-from pytest_xai.protocol import NEEDS_NEW, NamedExplainer, archive_of, normalise
+from pytest_xai.protocol import NEEDS_NEW, NamedExplainer, archive_of
 
 __all__ = ["ROUND", "Bench", "predicted"]
 
@@ -201,7 +202,7 @@ class Bench:
         key = ("rounding",)
         if key not in self._shared.artefacts:
             model, dtype = self.subject.model, self.subject.inputs.dtype
-            self._shared.artefacts[key] = model_layers.rounding(model, dtype)
+            self._shared.artefacts[key] = rounding(model, dtype)
         share: float = self._shared.artefacts[key]
         return share
 

@@ -11,7 +11,7 @@ from torch import nn
 from pytest_xai import Subject
 from pytest_xai.bench.bench import ROUND, Bench
 from pytest_xai.bench.guard import Guard
-from pytest_xai.core.model_layers import rounding
+from pytest_xai.core.rounding import rounding
 from pytest_xai.core.verdict import Evaluations
 from pytest_xai.errors import GuestError, InvalidAttribution, NotApplicable
 from pytest_xai.perturbations.transformed_networks import widened

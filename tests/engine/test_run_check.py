@@ -10,11 +10,12 @@ import torch
 from torch import nn
 
 from pytest_xai.bench.bench import Bench
+from pytest_xai.core.attribution import normalise
 from pytest_xai.core.subject import Subject
 from pytest_xai.core.verdict import Evaluations, Finding
 from pytest_xai.engine.run_check import Assignment, judge
 from pytest_xai.errors import GuestError, InvalidArgument, NotApplicable, XaiError
-from pytest_xai.protocol import NamedExplainer, Traits, normalise
+from pytest_xai.protocol import NamedExplainer, Traits
 from pytest_xai.registry import Check, Cost
 from pytest_xai.statistics.sequential import decide_mean
 
