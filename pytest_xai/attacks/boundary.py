@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from pytest_xai.attacks.arguments import require_count
-from pytest_xai.attacks.verified import Attacked, attacked
+from pytest_xai.attacks.verified import Attacked, make_and_verify
 from pytest_xai.bench.bench import Bench
 
 __all__ = ["before_the_boundary"]
@@ -36,7 +36,7 @@ def before_the_boundary(bench: Bench, found: Attacked, *, halvings: int = 10) ->
         rows = bench.rows(chunk)
         return _bisected(chunk, found.inputs[rows], found.flipped[rows], halvings)
 
-    return attacked(bench, name, make, norm=found.norm)
+    return make_and_verify(bench, name, make, norm=found.norm)
 
 
 def _bisected(chunk: Bench, ends: Tensor, flipped: Tensor, halvings: int) -> Tensor:

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from pytest_xai.attacks.arguments import require_count
 from pytest_xai.attacks.foolbox_adapter import by_foolbox_on_unit_range, foolbox
-from pytest_xai.attacks.verified import Attacked, attacked_by
+from pytest_xai.attacks.verified import Attacked, run_attack
 from pytest_xai.attacks.victim import Victim, require_gradient
 from pytest_xai.bench.bench import Bench
 
@@ -49,4 +49,4 @@ def carlini_wagner(bench: Bench, *, steps: int = 100, searches: int = 6) -> Atta
         return torch.where(nothing, inputs, made)
 
     name = ("carlini_wagner", steps, searches)
-    return attacked_by(bench, name, by_foolbox_on_unit_range(attack), norm=2.0)
+    return run_attack(bench, name, by_foolbox_on_unit_range(attack), norm=2.0)

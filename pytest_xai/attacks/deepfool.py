@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from pytest_xai.attacks.arguments import require_count, require_one_of
-from pytest_xai.attacks.verified import Attacked, attacked_by
+from pytest_xai.attacks.verified import Attacked, run_attack
 from pytest_xai.attacks.victim import Victim, require_gradient
 from pytest_xai.bench.bench import Bench
 
@@ -48,7 +48,7 @@ def deepfool(
     def attack(victim: Victim) -> Tensor:
         return _deepfool(victim, order, steps, candidates)
 
-    return attacked_by(bench, name, attack, norm=order)
+    return run_attack(bench, name, attack, norm=order)
 
 
 def _deepfool(victim: Victim, order: float, steps: int, candidates: int) -> Tensor:

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from pytest_xai.attacks.arguments import require_count
 from pytest_xai.attacks.foolbox_adapter import by_foolbox_on_unit_range, foolbox
-from pytest_xai.attacks.verified import Attacked, attacked_by
+from pytest_xai.attacks.verified import Attacked, run_attack
 from pytest_xai.attacks.victim import Victim
 from pytest_xai.bench.bench import Bench
 from pytest_xai.core.optional import require
@@ -49,7 +49,7 @@ def hop_skip_jump(bench: Bench, *, steps: int = 10, draws: int = 50) -> Attacked
         return made
 
     name = ("hop_skip_jump", steps, draws)
-    return attacked_by(bench, name, by_foolbox_on_unit_range(attack), norm=2.0)
+    return run_attack(bench, name, by_foolbox_on_unit_range(attack), norm=2.0)
 
 
 def _starts(model: Any, inputs: Tensor, victim: Victim) -> tuple[Tensor, Tensor]:

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from pytest_xai.attacks.arguments import require_share
-from pytest_xai.attacks.verified import Attacked, attacked_by
+from pytest_xai.attacks.verified import Attacked, run_attack
 from pytest_xai.attacks.victim import Victim, require_gradient
 from pytest_xai.bench.bench import Bench
 from pytest_xai.errors import InvalidArgument
@@ -38,7 +38,7 @@ def jsma(bench: Bench, *, share: float = 0.145, increase: bool = True) -> Attack
         return _jsma(victim, pairs, 1 if increase else -1)
 
     name = ("jsma", share, increase)
-    return attacked_by(bench, name, attack, norm=0.0, budget=2.0 * pairs)
+    return run_attack(bench, name, attack, norm=0.0, budget=2.0 * pairs)
 
 
 def _jsma(victim: Victim, pairs: int, sign: int) -> Tensor:

@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from pytest_xai.attacks.arguments import require_count
-from pytest_xai.attacks.verified import Attacked, attacked_by
+from pytest_xai.attacks.verified import Attacked, run_attack
 from pytest_xai.attacks.victim import Victim, require_gradient
 from pytest_xai.bench.bench import Bench
 from pytest_xai.core.optional import require
@@ -50,7 +50,7 @@ def lbfgs(bench: Bench, *, searches: int = 8, iterations: int = 20) -> Attacked:
         return found
 
     name = ("lbfgs", searches, iterations)
-    return attacked_by(bench, name, attack, norm=2.0)
+    return run_attack(bench, name, attack, norm=2.0)
 
 
 class _Objective:

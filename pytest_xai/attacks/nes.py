@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from pytest_xai.attacks.arguments import require_count, require_share
-from pytest_xai.attacks.verified import Attacked, attacked_by
+from pytest_xai.attacks.verified import Attacked, run_attack
 from pytest_xai.attacks.victim import Victim
 from pytest_xai.bench.bench import Bench
 
@@ -42,7 +42,7 @@ def nes(bench: Bench, *, epsilon: float, steps: int = 20, samples: int = 100) ->
         return _nes(victim, budget, steps, pairs)
 
     name = ("nes", epsilon, steps, pairs)
-    return attacked_by(bench, name, attack, norm=float("inf"), budget=budget)
+    return run_attack(bench, name, attack, norm=float("inf"), budget=budget)
 
 
 def _nes(victim: Victim, budget: float, steps: int, pairs: int) -> Tensor:

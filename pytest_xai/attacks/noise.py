@@ -2,7 +2,7 @@
 
 from torch import Tensor
 
-from pytest_xai.attacks.verified import Attacked, attacked
+from pytest_xai.attacks.verified import Attacked, make_and_verify
 from pytest_xai.bench.bench import Bench
 from pytest_xai.perturbations.noise import same_size_noise
 
@@ -27,4 +27,4 @@ def noise_like(bench: Bench, found: Attacked) -> Attacked:
         )
         return chunk.inputs + noise
 
-    return attacked(bench, name, make, norm=found.norm)
+    return make_and_verify(bench, name, make, norm=found.norm)

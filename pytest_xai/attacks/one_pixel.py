@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from pytest_xai.attacks.arguments import require_count
-from pytest_xai.attacks.verified import Attacked, attacked_by
+from pytest_xai.attacks.verified import Attacked, run_attack
 from pytest_xai.attacks.victim import Victim
 from pytest_xai.bench.bench import Bench
 from pytest_xai.core.optional import require
@@ -47,7 +47,7 @@ def one_pixel(
     shape = bench.inputs.shape
     channels = shape[1] if len(shape) > 2 else 1
     name = ("one_pixel", pixels, population, generations)
-    return attacked_by(bench, name, attack, norm=0.0, budget=float(pixels * channels))
+    return run_attack(bench, name, attack, norm=0.0, budget=float(pixels * channels))
 
 
 class _Search:

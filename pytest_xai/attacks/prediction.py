@@ -4,7 +4,7 @@ from typing import Literal
 
 from pytest_xai.attacks.arguments import require_count, require_one_of, require_share
 from pytest_xai.attacks.foolbox_adapter import by_foolbox
-from pytest_xai.attacks.verified import Attacked, attacked_by
+from pytest_xai.attacks.verified import Attacked, run_attack
 from pytest_xai.attacks.victim import require_gradient
 from pytest_xai.bench.bench import Bench
 
@@ -26,7 +26,7 @@ def fgsm(bench: Bench, *, epsilon: float) -> Attacked:
     require_gradient(bench)
     name, budget = ("fgsm", epsilon), epsilon * _range(bench)
     attack = by_foolbox(lambda fb: fb.attacks.LinfFastGradientAttack(), budget)
-    return attacked_by(bench, name, attack, norm=float("inf"), budget=budget)
+    return run_attack(bench, name, attack, norm=float("inf"), budget=budget)
 
 
 def ifgsm(bench: Bench, *, epsilon: float, steps: int = 10) -> Attacked:
@@ -50,7 +50,7 @@ def ifgsm(bench: Bench, *, epsilon: float, steps: int = 10) -> Attacked:
     attack = by_foolbox(
         lambda fb: fb.attacks.LinfBasicIterativeAttack(rel_stepsize=2 / steps, steps=steps), budget
     )
-    return attacked_by(bench, name, attack, norm=float("inf"), budget=budget)
+    return run_attack(bench, name, attack, norm=float("inf"), budget=budget)
 
 
 def pgd(
@@ -84,7 +84,7 @@ def pgd(
         lambda fb: getattr(fb.attacks, kind)(rel_stepsize=2.5 / steps, steps=steps), budget
     )
     order = 2.0 if norm == "L2" else float("inf")
-    return attacked_by(bench, name, attack, norm=order, budget=budget)
+    return run_attack(bench, name, attack, norm=order, budget=budget)
 
 
 def _range(bench: Bench) -> float:

@@ -9,10 +9,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from pytest_xai.attacks.victim import Attack, carried_out
+from pytest_xai.attacks.victim import Attack, carry_out
 from pytest_xai.bench.bench import Bench
 
-__all__ = ["Attacked", "attacked", "attacked_by", "slack_of", "within"]
+__all__ = ["Attacked", "make_and_verify", "run_attack", "slack_of", "within"]
 
 # Bounds and budgets are kept to this share of the range, and to the rounding of the inputs.
 _SLACK = 1e-5
@@ -43,7 +43,7 @@ class Attacked:
     size: Tensor
 
 
-def attacked(
+def make_and_verify(
     bench: Bench,
     name: tuple[Hashable, ...],
     make: Callable[[Bench], Tensor],
@@ -87,7 +87,7 @@ def attacked(
     )
 
 
-def attacked_by(
+def run_attack(
     bench: Bench,
     name: tuple[Hashable, ...],
     attack: Attack,
@@ -99,17 +99,17 @@ def attacked_by(
 
     Args:
         bench: whose images.
-        name: as for `attacked`.
+        name: as for `make_and_verify`.
         attack: what to carry out.
-        norm: as for `attacked`.
-        budget: as for `attacked`.
+        norm: as for `make_and_verify`.
+        budget: as for `make_and_verify`.
 
     Raises:
         GuestError: the model raised.
         NotApplicable: the inputs have no range.
     """
-    return attacked(
-        bench, name, lambda chunk: carried_out(chunk, name, attack), norm=norm, budget=budget
+    return make_and_verify(
+        bench, name, lambda chunk: carry_out(chunk, name, attack), norm=norm, budget=budget
     )
 
 

@@ -12,7 +12,7 @@ from pytest_xai.bench.guarded_call import in_batches
 from pytest_xai.core.seeds import seeded
 from pytest_xai.errors import NotApplicable
 
-__all__ = ["Attack", "Victim", "carried_out", "require_gradient", "two_or_more"]
+__all__ = ["Attack", "Victim", "carry_out", "require_gradient", "two_or_more"]
 
 # Populations of attacks without gradients: that many points per image of a batch go through the
 # network at once, and fewer where that would be more elements than 16 images of 3 x 224 x 224.
@@ -107,7 +107,7 @@ def require_gradient(bench: Bench) -> None:
         raise NotApplicable("the model has no gradient with respect to its inputs to attack by")
 
 
-def carried_out(chunk: Bench, name: tuple[object, ...], attack: Attack) -> Tensor:
+def carry_out(chunk: Bench, name: tuple[object, ...], attack: Attack) -> Tensor:
     """An attack's result for one chunk, not looked at; the model is given back as it was.
 
     Args:

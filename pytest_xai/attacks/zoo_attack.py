@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from pytest_xai.attacks.arguments import require_count
-from pytest_xai.attacks.verified import Attacked, attacked_by
+from pytest_xai.attacks.verified import Attacked, run_attack
 from pytest_xai.attacks.victim import Victim
 from pytest_xai.bench.bench import Bench
 
@@ -55,7 +55,7 @@ def zoo(bench: Bench, *, steps: int = 100, coordinates: int = 16, searches: int 
         return best.inputs
 
     name = ("zoo", steps, coordinates, searches)
-    return attacked_by(bench, name, attack, norm=2.0)
+    return run_attack(bench, name, attack, norm=2.0)
 
 
 class _Best:

@@ -61,7 +61,7 @@ class Draft:
             structures=set(self.structures),
         )
 
-    def hold(self, stem: str, source: str) -> str:
+    def add_module(self, stem: str, source: str) -> str:
         """Give the network a new attribute, such as ``conv1``, and return its name."""
         number = 1 + sum(name.rstrip("0123456789") == stem for name in self.modules)
         self.modules[f"{stem}{number}"] = source
@@ -69,7 +69,7 @@ class Draft:
 
     def apply(self, stem: str, source: str) -> None:
         """Send ``x`` through a new module."""
-        self.lines.append(f"x = self.{self.hold(stem, source)}(x)")
+        self.lines.append(f"x = self.{self.add_module(stem, source)}(x)")
 
     def reuse(self, stem: str, source: str) -> bool:
         """Send ``x`` through the module of this source that is there; a new one if none is.
@@ -80,7 +80,7 @@ class Draft:
         known = [name for name, held in self.modules.items() if held == source]
         used = [name for name in known if name.rstrip("0123456789") == stem]
         self.chain = self.chain and not used
-        self.lines.append(f"x = self.{used[0] if used else self.hold(stem, source)}(x)")
+        self.lines.append(f"x = self.{used[0] if used else self.add_module(stem, source)}(x)")
         return bool(used)
 
     def write(self, *lines: str) -> None:

@@ -132,11 +132,11 @@ def buffer(step: Step, draft: Draft) -> None:
     """An offset for each channel that is a buffer, not a parameter."""
     draft.structures.add("buffer")
     sizes = ", ".join(map(str, (draft.shape[0], *[1] * draft.rank)))
-    draft.write(f"x = x + self.{draft.hold('offset', f'torch.zeros({sizes})')}")
+    draft.write(f"x = x + self.{draft.add_module('offset', f'torch.zeros({sizes})')}")
 
 
 def unused(step: Step, draft: Draft) -> None:
     """A module that is built and never called."""
     draft.structures.add("unused-module")
-    draft.hold("unused", "nn.Linear(2, 2)")
+    draft.add_module("unused", "nn.Linear(2, 2)")
     draft.write()

@@ -44,7 +44,7 @@ def attention(step: Step, draft: Draft) -> None:
     draft.fan_in = max(draft.fan_in, size)
     draft.structures.add("attention")
     query, key, value = (
-        draft.hold(stem, f"nn.Linear({size}, {size})") for stem in ("query", "key", "value")
+        draft.add_module(stem, f"nn.Linear({size}, {size})") for stem in ("query", "key", "value")
     )
     draft.write(
         f"scores = self.{query}(x) @ self.{key}(x).transpose(1, 2)",
@@ -101,6 +101,6 @@ def forks(write: Writer) -> dict[str, Writer]:
         layer, stem = (f"Conv{draft.rank}d", "conv") if draft.rank else ("Linear", "linear")
         sizes = f"{before[0]}, {draft.shape[0]}{', 1' if draft.rank else ''}"
         draft.fan_in = max(draft.fan_in, before[0])
-        draft.write(f"x = x + self.{draft.hold(stem, f'nn.{layer}({sizes})')}(skip)")
+        draft.write(f"x = x + self.{draft.add_module(stem, f'nn.{layer}({sizes})')}(skip)")
 
     return {"residual": residual, "product": product, "concat": concat, "branches": branches}

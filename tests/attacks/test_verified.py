@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from pytest_xai import InvalidArgument, attacks
-from pytest_xai.attacks.verified import attacked
+from pytest_xai.attacks.verified import make_and_verify
 from pytest_xai.errors import GuestError, NotApplicable
 
 
@@ -449,7 +449,9 @@ def test_rounding_is_not_called_a_breach(dtype, bounds, images, bench_of):
 
 def test_what_one_makes_oneself_is_looked_at_alike(bench_of):
     bench = bench_of()
-    found = attacked(bench, ("mine", 1), lambda chunk: 1 - chunk.inputs, norm=torch.inf, budget=0.5)
+    found = make_and_verify(
+        bench, ("mine", 1), lambda chunk: 1 - chunk.inputs, norm=torch.inf, budget=0.5
+    )
     assert found.name == ("mine", 1)
     assert torch.equal(found.within, found.size <= 0.5)
     assert torch.equal(found.predicted, bench.subject.model(1 - bench.inputs).argmax(1))

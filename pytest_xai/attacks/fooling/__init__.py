@@ -15,14 +15,14 @@ from pytest_xai.attacks.fooling.goals import (
     top_values,
 )
 from pytest_xai.attacks.fooling.softened import softened
-from pytest_xai.attacks.fooling.worst import TOLERANCE, holds
+from pytest_xai.attacks.fooling.worst import TOLERANCE, keeps_prediction
 
 __all__ = [
     "TOLERANCE",
     "Fooled",
     "Goal",
     "fool",
-    "holds",
+    "keeps_prediction",
     "mass_centre",
     "one_channel",
     "softened",

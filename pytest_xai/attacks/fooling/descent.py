@@ -52,7 +52,7 @@ def descend(bench: Bench, way: Way, goal: Goal, worst: Worst, *, steps: int, eve
         slope = _kept_held(bench, inputs, slope, held, before)
         velocity = _MOMENTUM * velocity + _unit(slope)
         stride = _STRIDE * (1 - progress) * ball.size
-        inputs = ball.nearest(inputs - stride * velocity.sign())
+        inputs = ball.project(inputs - stride * velocity.sign())
         if (step + 1) % every == 0:
             worst.offer(inputs)
 
@@ -61,7 +61,7 @@ def random_start(bench: Bench, ball: Ball) -> Tensor:
     """Inputs drawn evenly from the ball: at its centre some losses have no slope."""
     random = bench.generator("fooling", "start")
     drawn = torch.rand(ball.centre.shape, generator=random).to(ball.centre)
-    return ball.nearest(ball.centre + ball.size * (2 * drawn - 1))
+    return ball.project(ball.centre + ball.size * (2 * drawn - 1))
 
 
 def _kept_held(bench: Bench, inputs: Tensor, slope: Tensor, held: Tensor, before: Tensor) -> Tensor:

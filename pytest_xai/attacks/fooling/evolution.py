@@ -43,7 +43,7 @@ def evolve(bench: Bench, goal: Goal, worst: Worst, *, tries: int) -> None:
     child = parent
     for number in range(tries):
         counts, loss = worst.offer(
-            ball.nearest(inputs + ball.size * _spread(child, inputs).to(inputs))
+            ball.project(inputs + ball.size * _spread(child, inputs).to(inputs))
         )
         better = counts & (loss < best)
         best = torch.where(better, loss.double(), best)

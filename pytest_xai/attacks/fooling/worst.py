@@ -11,7 +11,7 @@ from pytest_xai.attacks.victim import two_or_more
 from pytest_xai.bench.bench import Bench, predicted
 from pytest_xai.protocol import NamedExplainer
 
-__all__ = ["TOLERANCE", "Ball", "Worst", "confidence", "holds"]
+__all__ = ["TOLERANCE", "Ball", "Worst", "confidence", "keeps_prediction"]
 
 # The probability of the predicted class may change by so much.
 TOLERANCE = 0.1
@@ -37,12 +37,12 @@ class Ball:
         low, high = bench.bounds
         return cls(centre=bench.inputs, bounds=(low, high), size=epsilon * (high - low))
 
-    def nearest(self, inputs: Tensor) -> Tensor:
+    def project(self, inputs: Tensor) -> Tensor:
         """What of the ball is nearest to these inputs."""
         moved = self.centre + (inputs - self.centre).clamp(-self.size, self.size)
         return moved.clamp(*self.bounds)
 
-    def holds(self, inputs: Tensor) -> Tensor:
+    def contains(self, inputs: Tensor) -> Tensor:
         """Whether they are in it up to rounding, BoolTensor (n,); never for NaN."""
         slack = slack_of(self.bounds, inputs.dtype)
         near = (inputs - self.centre).abs() <= self.size + slack
@@ -93,7 +93,7 @@ class Worst:
         maps = self._bench.explain(self._explainer, candidates)
         seen = one_channel(maps)
         kept = self._goal.kept(seen, self._goal.reference)
-        counts = self.ball.holds(candidates) & holds(self._bench, candidates)
+        counts = self.ball.contains(candidates) & keeps_prediction(self._bench, candidates)
         worse = counts & (kept < self.kept)
         self.inputs = _where(worse, candidates, self.inputs)
         self.maps = _where(worse, maps, self.maps)
@@ -102,7 +102,7 @@ class Worst:
         return counts, self._goal.loss(seen, self._goal.reference)
 
 
-def holds(bench: Bench, inputs: Tensor) -> Tensor:
+def keeps_prediction(bench: Bench, inputs: Tensor) -> Tensor:
     """Whether the prediction for these inputs is that for the bench's own, BoolTensor (n,).
 
     The same class, with a probability that is at most `TOLERANCE` lower or higher. One forward
