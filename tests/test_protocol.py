@@ -128,7 +128,7 @@ def test_what_takes_no_attributes_is_refused_by_the_decorator(thing):
     with pytest.raises(InvalidArgument) as caught:
         explainer(thing)
     assert str(caught.value) == (
-        f"explainer: got a {type(thing).__name__}, which takes no attributes, "
+        f"explainer: got a {type(thing).__name__}, on which no attribute can be set, "
         "expected a function, a class or an instance; wrap it in a function"
     )
 

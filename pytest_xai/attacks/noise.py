@@ -10,11 +10,13 @@ __all__ = ["noise_like"]
 
 
 def noise_like(bench: Bench, found: Attacked) -> Attacked:
-    """The inputs with noise of the size of an attack's perturbations, once for all explainers.
+    """Return the inputs with random noise of the same size as the perturbations of an attack.
+
+    All explainers share the result.
 
     Args:
-        bench: whose images.
-        found: the result of an attack on them.
+        bench: provides the model and the images.
+        found: the result of an attack on these images.
     """
     name = ("noise", *found.name)
 

@@ -12,19 +12,19 @@ __all__ = ["normalise"]
 
 
 def normalise(attributions: object, inputs: Tensor) -> Tensor:
-    """Validate what an explainer returned and give it the form that checks work on.
+    """Validate the return value of an explainer and convert it to the form that checks use.
 
     Args:
         attributions: a tensor or array of the inputs' shape, of (N, 1, *spatial), or of
             (N, *spatial) where the inputs are (N, C, *spatial).
-        inputs: what was explained, (N, *shape).
+        inputs: the explained inputs, (N, *shape).
 
     Returns:
         A detached floating tensor on the inputs' device: (N, *shape) or (N, 1, *spatial).
 
     Raises:
-        InvalidAttribution: not a floating tensor or array (problem "type"), of another shape
-            ("shape"), or with NaN or infinite values ("finite").
+        InvalidAttribution: the value is not a floating tensor or array (problem "type"), has
+            another shape ("shape"), or contains NaN or infinite values ("finite").
     """
     if isinstance(attributions, np.ndarray):
         attributions = _from_numpy(attributions)
@@ -44,7 +44,7 @@ def normalise(attributions: object, inputs: Tensor) -> Tensor:
             f"the explainer returned a tensor of {attributions.layout}, expected a dense tensor",
             problem="type",
         )
-    # A copy: an explainer may write its next maps into the same memory.
+    # Copied, because an explainer may write its next maps into the same memory.
     maps = attributions.detach().to(inputs.device, copy=True)
     spatial = tuple(inputs.shape[2:])
     if inputs.ndim >= 3 and maps.shape == (len(inputs), *spatial):
@@ -68,7 +68,7 @@ def normalise(attributions: object, inputs: Tensor) -> Tensor:
 
 def _from_numpy(array: np.ndarray[Any, Any]) -> Tensor:
     try:
-        # Flipped, read-only or foreign-endian arrays are none that torch can share.
+        # torch cannot share the memory of flipped, read-only or foreign-endian arrays.
         return torch.from_numpy(np.array(array, dtype=array.dtype.newbyteorder("="), order="C"))
     except TypeError as error:
         raise InvalidAttribution(

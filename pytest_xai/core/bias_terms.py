@@ -11,7 +11,7 @@ from torch.nn.modules.conv import _ConvNd
 
 __all__ = ["bias_absorption", "scale_constants", "zero_sums"]
 
-# With running statistics, these are affine in evaluation mode.
+# With running statistics, these layers are affine in evaluation mode.
 _RUNNING = (
     nn.BatchNorm1d,
     nn.BatchNorm2d,
@@ -24,11 +24,11 @@ _RUNNING = (
 
 
 def bias_absorption(model: nn.Module, inputs: Tensor, targets: Tensor) -> Tensor:
-    """How much of the output the layers' constants make: sum of b_k df/dz_k, (N,).
+    """Return the share of the output that the biases absorb, sum of b_k df/dz_k, (N,).
 
     For LRP-0 on a ReLU network this is exactly f(x) minus the sum of the relevances (Bach et al.
-    2015, equation 56 solved for the bias terms). Counted: the `bias` of every module that runs
-    as a module, and the whole offset of batch normalisation with running statistics.
+    2015, equation 56 solved for the bias terms). It includes the `bias` of every module that is
+    called as a module, and the whole offset of batch normalisation with running statistics.
 
     Args:
         model: the model, in evaluation mode.
@@ -47,11 +47,11 @@ def bias_absorption(model: nn.Module, inputs: Tensor, targets: Tensor) -> Tensor
 
 
 def zero_sums(model: nn.Module, inputs: Tensor, targets: Tensor) -> Tensor:
-    """Whether the output depends on a value of a linear layer that is exactly zero, bool (N,).
+    """Return where the output depends on a value of a linear layer that is exactly zero, bool (N,).
 
-    How relevance is shared out there is a matter of convention: the shares of what sums to zero are
-    0/0, which LRP-0 takes for none, and the input times the gradient, its equal elsewhere, for as
-    much as the summands are. Behind a ReLU the two agree: nothing.
+    There the relevance is a matter of convention: the shares of a sum of zero are 0/0. LRP-0 sets
+    them to zero, while input times gradient, which equals LRP-0 elsewhere, passes on the summands.
+    If a ReLU follows the layer, both give zero.
 
     Args:
         model: the model, in evaluation mode.
@@ -64,7 +64,7 @@ def zero_sums(model: nn.Module, inputs: Tensor, targets: Tensor) -> Tensor:
         weighted = isinstance(getattr(module, "weight", None), Tensor)
         if not weighted or not isinstance(output, Tensor) or not output.requires_grad:
             return None
-        # An in-place ReLU behind the module shall not overwrite what is looked at.
+        # Cloned, so that an in-place ReLU after the module does not overwrite the recorded output.
         seen.append(output)
         return output.clone()
 
@@ -84,14 +84,14 @@ def zero_sums(model: nn.Module, inputs: Tensor, targets: Tensor) -> Tensor:
 
 
 def scale_constants(model: nn.Module, factor: float) -> None:
-    """Multiply everything that a model adds by a factor, in place: biases and running means.
+    """Multiply all constants that a model adds by a factor, in place: biases and running means.
 
     A network of linear layers, ReLU, pooling and batch normalisation then computes ``factor``
-    times its outputs for ``factor`` times its inputs; zero leaves a network without biases.
+    times its outputs for ``factor`` times its inputs. A factor of zero removes the biases.
 
     Args:
-        model: a copy that belongs to the caller.
-        factor: a power of two changes no digit.
+        model: it is changed; pass a copy.
+        factor: a power of two causes no rounding.
     """
     constants = {
         id(value): value
@@ -105,14 +105,14 @@ def scale_constants(model: nn.Module, factor: float) -> None:
 
 @contextmanager
 def _recorded(model: nn.Module, seen: list[tuple[Tensor, Tensor]]) -> Iterator[None]:
-    """Collect (output, its constant part) of every module with a constant part."""
+    """Record (output, constant part) of every module whose output has a constant part."""
 
     def note(module: nn.Module, _: object, output: Any) -> Tensor | None:
         offset = _offset(module)
         if offset is None or not isinstance(output, Tensor) or not output.requires_grad:
             return None
         seen.append((output, _along_channels(module, offset, output)))
-        # An in-place ReLU behind the module shall not overwrite what the gradient is taken for.
+        # Cloned, so that an in-place ReLU after the module does not overwrite the recorded output.
         return output.clone()
 
     handles = [module.register_forward_hook(note) for module in model.modules()]
@@ -124,11 +124,11 @@ def _recorded(model: nn.Module, seen: list[tuple[Tensor, Tensor]]) -> Iterator[N
 
 
 def _offset(module: nn.Module) -> Tensor | None:
-    """What a module adds to its output whatever its input is, one value per channel."""
+    """Return the constant that a module adds to its output, one value per channel; None: none."""
     own = getattr(module, "bias", None)
     bias = own.detach() if isinstance(own, Tensor) else None
     if isinstance(module, _RUNNING) and module.running_mean is not None:
-        assert module.running_var is not None  # the two come together
+        assert module.running_var is not None  # torch sets both or neither
         scale = (module.running_var + module.eps).rsqrt()
         if module.weight is not None:
             scale = scale * module.weight.detach()
@@ -138,7 +138,7 @@ def _offset(module: nn.Module) -> Tensor | None:
 
 
 def _along_channels(module: nn.Module, offset: Tensor, output: Tensor) -> Tensor:
-    """The constant in a shape that broadcasts: these modules have channels first."""
+    """Reshape the constant so that it broadcasts with the output."""
     channels_first = isinstance(module, (*_RUNNING, nn.GroupNorm, _ConvNd))
     if channels_first and output.ndim > 2:
         return offset.reshape(1, -1, *[1] * (output.ndim - 2))

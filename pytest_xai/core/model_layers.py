@@ -1,4 +1,4 @@
-"""What a model is made of: its layers in the order of execution, its size, its constants."""
+"""The layers of a model in the order of execution."""
 
 import itertools
 from collections.abc import Callable, Iterator, Mapping
@@ -13,16 +13,16 @@ __all__ = ["layers"]
 
 
 def layers(model: nn.Module, inputs: Tensor) -> list[str]:
-    """Names of the modules that own parameters or buffers, in the order of execution.
+    """Return the names of the modules that own parameters or buffers, in the order of execution.
 
-    A module counts where a tensor of its own is first computed with, whoever does so: attention
-    uses its projection's weights without calling it, and a class token is used after the patches.
-    One whose tensors are out of sight (compiled code) counts where it first runs, and one that
-    never does either comes first, as if nearest to the input. One forward pass.
+    The position of a module is the first computation that uses one of its tensors, even if another
+    module does the computation: attention uses the weights of its projection without calling it.
+    If no such computation is visible (compiled code), the position is the first call of the
+    module. Modules that are never used come first. Costs one forward pass.
 
     Args:
         model: the model, in evaluation mode.
-        inputs: (N, *shape), one image is enough.
+        inputs: (N, *shape); one image is enough.
     """
     owners = {
         module: name for name, module in model.named_modules() if any(True for _ in _own(module))
@@ -43,13 +43,13 @@ def layers(model: nn.Module, inputs: Tensor) -> list[str]:
 
 
 def _own(module: nn.Module) -> Iterator[Tensor]:
-    """The parameters and floating buffers that a module itself owns."""
+    """Yield the parameters and floating buffers of the module, without those of its children."""
     yield from module.parameters(recurse=False)
     yield from (value for value in module.buffers(recurse=False) if value.is_floating_point())
 
 
 class _Uses(TorchFunctionMode):
-    """Notes at which tick of its clock a tensor of each module is first computed with."""
+    """Records for each module when one of its tensors is first used in a computation."""
 
     def __init__(self, owners: Mapping[nn.Module, str]) -> None:
         super().__init__()
@@ -65,7 +65,7 @@ class _Uses(TorchFunctionMode):
         kwargs: dict[str, Any] | None = None,
     ) -> Any:
         result = func(*args, **(kwargs or {}))
-        # Asking a weight for its dtype or its size is no computation.
+        # Reading the dtype or the size of a weight is not a computation.
         if any(isinstance(value, Tensor) for value in tree_leaves(result)):
             for value in tree_leaves((args, kwargs)):
                 name = self.owner.get(id(value))

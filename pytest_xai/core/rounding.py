@@ -9,10 +9,10 @@ __all__ = ["rounding"]
 
 
 def rounding(model: nn.Module, dtype: torch.dtype) -> float:
-    """Relative size of rounding in a sum over the model: 8 eps sqrt(L n).
+    """Return the relative size of rounding errors in sums over the model, 8 eps sqrt(L n).
 
-    L is the number of weight tensors, n the largest fan-in: rounding errors of independent sign
-    add up like the square root of their number (Higham 2002, section 2.8); 8 is a margin.
+    L is the number of weight tensors and n the largest fan-in. Rounding errors of independent sign
+    grow like the square root of their number (Higham 2002, section 2.8); 8 is a safety factor.
     """
     weights = [p for p in model.parameters() if p.ndim >= 2]
     fan_in = max((weight[0].numel() for weight in weights), default=1)

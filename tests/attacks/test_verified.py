@@ -82,7 +82,7 @@ def test_inputs_of_one_value_have_no_range(attack, bench_of):
 
 
 def test_wrong_bounds_are_refused(attack, bench_of):
-    with pytest.raises(InvalidArgument, match="^bounds: got .*, expected bounds that hold all"):
+    with pytest.raises(InvalidArgument, match="^bounds: got .*, expected bounds that contain all"):
         attack(bench_of(bounds=(0.4, 0.6)))
 
 
