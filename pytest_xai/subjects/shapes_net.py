@@ -42,9 +42,9 @@ class ShapesNet(nn.Module):
     """A ResNet of 8 layers: (N, 3, 64, 64) in [0, 1] to (N, 8) logits.
 
     The layers are a convolution to 32x32, two residual blocks, a convolution at 16x16, global
-    average pooling and a linear layer. The output of the last convolution, after normalisation and ReLU, is
-    the map that class activation mapping weights (Zhou 2016). It is the only input of the pooling
-    and the linear layer, and each of its positions has a receptive field of 39x39 pixels.
+    average pooling and a linear layer. The output of the last convolution, after normalisation and
+    ReLU, is the map that class activation mapping weights (Zhou 2016). It is the only input of the
+    pooling and the linear layer, and each of its positions sees 39x39 pixels.
 
     Every step, including the residual sums, is a separate module that is used once, so that methods
     with hooks find all of them.

@@ -180,11 +180,11 @@ def test_frozen_models_are_attacked_too(network, bench_of):
 def test_the_weights_need_no_gradient_meanwhile(attack, network, bench_of):
     """Their gradients would be made as well, at a third of the time."""
     model = network()
-    wanted = []
+    required = []
     bench = bench_of(model)
-    model.register_forward_hook(lambda *_: wanted.append(model[0].weight.requires_grad))
+    model.register_forward_hook(lambda *_: required.append(model[0].weight.requires_grad))
     attack(bench)
-    assert wanted.count(False) >= 2
+    assert required.count(False) >= 2
     assert model[0].weight.requires_grad
 
 

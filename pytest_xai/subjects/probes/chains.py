@@ -44,7 +44,7 @@ class Chain:
         return self._back(lambda signal, layer: signal * masks[layer])
 
     def guided(self) -> Tensor:
-        """Return the gradient with every signal rectified at a ReLU (Springenberg 2015, figure 1)."""
+        """Return the gradient with signals rectified at each ReLU (Springenberg 2015, figure 1)."""
         masks = [(z > 0).to(z) for z in self.sums(self.inputs)]
         return self._back(lambda signal, layer: signal.relu() * masks[layer])
 
