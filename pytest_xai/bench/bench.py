@@ -17,7 +17,7 @@ from pytest_xai.bench.guard import Guard
 from pytest_xai.bench.guarded_call import Call, call, call_user_code, in_batches
 from pytest_xai.bench.images import ROUND, Images
 from pytest_xai.bench.map_sources import CallExplainer, Request, source_of
-from pytest_xai.core import model_layers
+from pytest_xai.core.rounding import rounding
 from pytest_xai.core.seeds import derive_seed, generator, seeded
 from pytest_xai.core.subject import Subject
 from pytest_xai.errors import NotApplicable
@@ -232,7 +232,7 @@ class Bench:
         """Relative rounding error of a sum over this model, in the inputs' dtype."""
         if self._shared.rounding is None:
             model, dtype = self.subject.model, self.subject.inputs.dtype
-            self._shared.rounding = model_layers.rounding(model, dtype)
+            self._shared.rounding = rounding(model, dtype)
         return self._shared.rounding
 
     def rounding_of(self, *maps: Tensor) -> Tensor:

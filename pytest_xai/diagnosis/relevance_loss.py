@@ -8,7 +8,7 @@ from torch import Tensor
 
 from pytest_xai.bench.bench import Bench
 from pytest_xai.bench.guard import Guard
-from pytest_xai.core.model_layers import scale_constants, zero_sums
+from pytest_xai.core.bias_terms import scale_constants, zero_sums
 from pytest_xai.core.seeds import seeded
 from pytest_xai.diagnosis.location import Measure, Parts
 from pytest_xai.diagnosis.suspects import named

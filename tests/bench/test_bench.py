@@ -12,7 +12,7 @@ from pytest_xai import Subject
 from pytest_xai.bench.bench import ROUND, Bench
 from pytest_xai.bench.budget import OutOfBudget
 from pytest_xai.bench.guard import Guard
-from pytest_xai.core.model_layers import rounding
+from pytest_xai.core.rounding import rounding
 from pytest_xai.core.verdict import Evaluations
 from pytest_xai.errors import GuestError, InvalidAttribution, NotApplicable
 from pytest_xai.explainers import from_maps

@@ -11,7 +11,7 @@ from fixtures import models
 from fixtures.right import input_x_gradient
 from fixtures.wrong.sums import lrp_epsilon, scaled_at
 from pytest_xai import checks, explainers
-from pytest_xai.core.model_layers import scale_constants
+from pytest_xai.core.bias_terms import scale_constants
 from pytest_xai.core.verdict import Finding
 from pytest_xai.diagnosis import by_layer, follows, shares, unbiased_sums
 from pytest_xai.engine.run_check import Assignment, judge

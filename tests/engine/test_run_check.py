@@ -10,13 +10,14 @@ import torch
 from torch import nn
 
 from pytest_xai.bench.bench import Bench
+from pytest_xai.core.attribution import normalise
 from pytest_xai.core.finding import Finding
 from pytest_xai.core.subject import Subject
 from pytest_xai.core.verdict import Evaluations
 from pytest_xai.engine.run_check import run_check
 from pytest_xai.engine.task import Task
 from pytest_xai.errors import GuestError, InvalidArgument, NotApplicable, XaiError
-from pytest_xai.protocol import NamedExplainer, Traits, normalise
+from pytest_xai.protocol import NamedExplainer, Traits
 from pytest_xai.registry import Check, Cost
 from pytest_xai.statistics.sequential import decide_mean
 

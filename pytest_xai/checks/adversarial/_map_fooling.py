@@ -7,7 +7,7 @@ from torch import Tensor
 
 from pytest_xai.attacks.fooling.attack import Fooled, fool
 from pytest_xai.attacks.fooling.goals import Goal, one_channel
-from pytest_xai.attacks.fooling.worst import confidence, holds
+from pytest_xai.attacks.fooling.worst import confidence, keeps_prediction
 from pytest_xai.bench.bench import Bench
 from pytest_xai.checks.adversarial._dice import EPSILON
 from pytest_xai.core.verdict import Finding
@@ -96,5 +96,7 @@ def kept_under_noise(bench: Bench, explainer: NamedExplainer, goal: Goal, fooled
         )
         noisy = bench.inputs + noise
         seen = one_channel(bench.explain(explainer, noisy))
-        kept.append(goal.kept(seen, goal.reference).where(holds(bench, noisy), torch.nan))
+        kept.append(
+            goal.kept(seen, goal.reference).where(keeps_prediction(bench, noisy), torch.nan)
+        )
     return torch.stack(kept)

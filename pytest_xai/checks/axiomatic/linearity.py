@@ -8,7 +8,7 @@ from torch import Tensor
 from pytest_xai.bench.bench import ROUND, Bench
 from pytest_xai.bench.guard import Guard
 from pytest_xai.checks._twins import steady
-from pytest_xai.core.model_layers import zero_sums
+from pytest_xai.core.bias_terms import zero_sums
 from pytest_xai.core.verdict import Finding
 from pytest_xai.perturbations.transformed_networks import mixed
 from pytest_xai.protocol import NamedExplainer

@@ -12,7 +12,7 @@ from torch.utils._pytree import tree_leaves
 
 from pytest_xai.bench.bench import Bench
 from pytest_xai.checks._twins import Twin, moved, require_repeatable
-from pytest_xai.core.model_layers import rounding
+from pytest_xai.core.rounding import rounding
 from pytest_xai.core.verdict import Finding
 from pytest_xai.errors import GuestError, NotApplicable
 from pytest_xai.protocol import NamedExplainer

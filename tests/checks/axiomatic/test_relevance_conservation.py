@@ -12,7 +12,7 @@ from fixtures.right import input_x_gradient
 from fixtures.wrong.sums import lrp_epsilon
 from pytest_xai import explainers
 from pytest_xai.checks.axiomatic import relevance_conservation
-from pytest_xai.core.model_layers import bias_absorption
+from pytest_xai.core.bias_terms import bias_absorption
 from pytest_xai.diagnosis import Shares
 from pytest_xai.protocol import named
 
