@@ -9,8 +9,9 @@ from torch import Tensor
 
 from pytest_xai.bench.guarded_call import in_batches
 from pytest_xai.bench.images import Images
+from pytest_xai.core.attribution import normalise
 from pytest_xai.errors import NotApplicable
-from pytest_xai.protocol import NEEDS_NEW, Archive, NamedExplainer, archive_of, normalise
+from pytest_xai.protocol import NEEDS_NEW, Archive, NamedExplainer, archive_of
 
 __all__ = ["MapSource", "Request", "source_of"]
 
