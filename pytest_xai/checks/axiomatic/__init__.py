@@ -1,1 +1,1 @@
-"""Properties that follow from the definition of a method, checked where an explainer claims them."""
+"""Properties that follow from the definition of a method, for explainers that claim them."""

@@ -33,15 +33,15 @@ _MOVED = 32
 @check(
     family="axiomatic",
     question="Do the attributions converge to the path integral with more steps?",
-    claim="The gap to f(x) - f(x') is at most 3 pi/2 TV/n for n = 8 and n = 64 steps and zero where f "
-    "is linear, and swapping the end points of the path gives the negative map.",
+    claim="The gap to f(x) - f(x') is at most 3 pi/2 TV/n for n = 8 and n = 64 steps and zero "
+    "where f is linear, and swapping the end points of the path gives the negative map.",
     source="sundararajan2017",
     figure="largest gap between an integral and its exact value, in multiples of the bound",
     scope="claimed",
     limit_source="Three times the error bound pi/2 TV/n of a quadrature with n steps, since the "
-    "variation TV of the slope along the path is underestimated, plus the rounding error of the sum. "
-    "A failure in float32 is repeated in float64, where ten times the change of the outputs and the "
-    "slope by rounding of the points is added.",
+    "variation TV of the slope along the path is underestimated, plus the rounding error of the "
+    "sum. A failure in float32 is repeated in float64, where ten times the change of the outputs "
+    "and the slope by rounding of the points is added.",
     cost=Cost(
         forward=len(_PLACES) + len(_PLACES_NEAR) + 3,
         backward=len(_PLACES) + len(_PLACES_NEAR),
@@ -53,9 +53,13 @@ _MOVED = 32
 def converges(bench: Bench, explainer: NamedExplainer) -> Finding:
     """Return per image the largest gap, in multiples of its bound."""
     if explainer.with_steps is None:
-        raise NotApplicable("the explainer takes no number of steps: give it a keyword argument steps or n_steps")
+        raise NotApplicable(
+            "the explainer takes no number of steps: give it a keyword argument steps or n_steps"
+        )
     if not explainer.traits.needs_baseline:
-        raise NotApplicable("the explainer takes no baseline, so that the check cannot choose its path")
+        raise NotApplicable(
+            "the explainer takes no baseline, so that the check cannot choose its path"
+        )
     few, many = (replace(explainer, call=explainer.with_steps(n)) for n in (_FEW, _MANY))
     near = bench.inputs + _NEAR * (bench.baseline - bench.inputs)
     whole = _Path.of(bench, bench.baseline, _PLACES)
@@ -91,12 +95,12 @@ def converges(bench: Bench, explainer: NamedExplainer) -> Finding:
 # The last one that applies is the most specific.
 _CAUSES = {
     "few": f"With {_FEW} steps the gap to f(x) - f(x') exceeds the error bound of an integral.",
-    "many": f"With {_MANY} steps the gap to f(x) - f(x') exceeds the error bound of an integral: the "
-    "gap does not shrink with the steps. The points may all lie at one end of the path.",
-    "near": f"On a path so short that f is linear, {_FEW} steps do not give f(x) - f(x'): the weights "
-    "of the steps do not add up to one (one step too many or too few).",
-    "swapped": "With the end points swapped the map is not the negative map: the explainer does not "
-    "use the baseline as the other end of the path, or its points lie closer to one end.",
+    "many": f"With {_MANY} steps the gap to f(x) - f(x') exceeds the error bound of an integral: "
+    "the gap does not shrink with the steps. The points may all lie at one end of the path.",
+    "near": f"On a path so short that f is linear, {_FEW} steps do not give f(x) - f(x'): the "
+    "weights of the steps do not add up to one (one step too many or too few).",
+    "swapped": "With the end points swapped the map is not the negative map: the explainer does "
+    "not use the baseline as the other end of the path, or its points lie closer to one end.",
     "steps": f"{_FEW} steps and {_MANY} steps need the same number of evaluations: the explainer "
     "ignores the number of steps.",
 }

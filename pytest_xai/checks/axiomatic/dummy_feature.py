@@ -42,7 +42,9 @@ def dummy_feature(bench: Bench, explainer: NamedExplainer) -> Finding:
         on=Guard(widened(bench.subject.model)),
     )
     if maps.shape[1] != bench.inputs.shape[1] + 1:
-        raise NotApplicable("the map has no channels, so that the added channel has no attribution of its own")
+        raise NotApplicable(
+            "the map has no channels, so that the added channel has no attribution of its own"
+        )
     dummy = maps[:, -1:].double().abs().flatten(1).amax(1)
     largest = maps.double().abs().flatten(1).amax(1)
     return Finding(
@@ -50,6 +52,6 @@ def dummy_feature(bench: Bench, explainer: NamedExplainer) -> Finding:
         limits=bench.rounding,
         facts={"largest attribution of the ignored channel": dummy, "largest attribution": largest},
         left_out={"zero maps": int((largest == 0).sum())},
-        cause="The explainer spreads attribution to features that the model ignores, for example by "
-        "channel sums, smoothing, or a window over all channels.",
+        cause="The explainer spreads attribution to features that the model ignores, for example "
+        "by channel sums, smoothing, or a window over all channels.",
     )

@@ -21,7 +21,8 @@ _PATH = 4
 @check(
     family="axiomatic",
     question="Does the map equal the known correct one?",
-    claim="On a probe network the map equals the closed form of the method that the explainer names.",
+    claim="On a probe network the map equals the closed form of the method that the explainer "
+    "names.",
     source="sundararajan2017",
     figure="largest absolute error of the map",
     scope="probe",
@@ -91,10 +92,10 @@ def _largest(maps: Tensor) -> Tensor:
 def _quadrature(bench: Bench, steps: int) -> Tensor:
     """Return the largest error of a feature's integral with the given number of gradients, (n,).
 
-    The error of a quadrature rule is at most its constant times TV(g)/n, with
-    g(a) = (x_i - x'_i) df/dx_i along the path, and pi/2 is the largest constant (Gauss-Legendre). TV
-    is estimated at both ends, near them and at n or at least 16 midpoints. The estimate is too
-    small in general, hence the factor of three.
+    The error of a quadrature rule is at most its constant times TV(g)/n, where g(a) is
+    (x_i - x'_i) df/dx_i along the path, and pi/2 is the largest constant (Gauss-Legendre). TV is
+    estimated at both ends, near them and at n or at least 16 midpoints. The estimate is too small
+    in general, hence the factor of three.
     """
     inputs, baseline = bench.inputs, bench.baseline
     delta = (inputs - baseline).double()
@@ -114,7 +115,8 @@ def _cause(
     """Return the likely cause, from other known maps that the wrong maps agree with."""
     bad, right = maps[broken], truth[broken]
     if not bad.any():
-        return "The map is zero where the correct one is not: the gradient saturates or is interrupted."
+        return "The map is zero where the correct one is not: the gradient saturates or is "
+        "interrupted."
     if _agree(bad.relu(), right):
         return "The map is the correct one before its negative values are set to zero."
     for meaning, other in _variants(bench, truth).items():
@@ -131,8 +133,8 @@ def _cause(
     if factor is not None:
         return f"The map is the correct one times {factor:.4g}."
     return (
-        f"The map is neither the closed form of {explainer.traits.method} nor a known variant of it: "
-        "a wrong rule, layer, baseline, class or image may be the cause."
+        f"The map is neither the closed form of {explainer.traits.method} nor a known variant of "
+        "it: a wrong rule, layer, baseline, class or image may be the cause."
     )
 
 
@@ -163,7 +165,7 @@ def _agree(maps: Tensor, other: Tensor) -> bool:
 
 
 def _factor(maps: Tensor, truth: Tensor) -> float | None:
-    """Return the common factor between the maps and the correct ones, or None if there is none."""
+    """Return the common factor between the maps and the correct ones, or None."""
     square = truth.square().sum()
     if square == 0:
         return None

@@ -16,8 +16,8 @@ from pytest_xai.registry import Cost, check
 @check(
     family="axiomatic",
     question="Does the map depend only on the function, and not on how the network implements it?",
-    claim="The map stays the same when a batch norm is folded, a layer is split, or a ReLU is written as a "
-    "product.",
+    claim="The map stays the same when a batch norm is folded, a layer is split, or a ReLU is "
+    "written as a product.",
     source="sundararajan2017",
     figure="largest difference between the two maps, relative to the largest value",
     scope="claimed",
@@ -34,8 +34,8 @@ def implementation_invariance(bench: Bench, explainer: NamedExplainer) -> Findin
     twin, rewritten = called("the model", lambda: equal_function(model, bench.inputs[:1]))
     if not rewritten:
         raise NotApplicable(
-            "the model has no ReLU module, linear layer or batch norm after a convolution that could "
-            "be rewritten"
+            "the model has no ReLU module, linear layer or batch norm after a convolution that "
+            "could be rewritten"
         )
     try:
         with torch.no_grad():
@@ -58,8 +58,9 @@ def implementation_invariance(bench: Bench, explainer: NamedExplainer) -> Findin
         left_out={"zero maps": int(difference.isnan().sum())},
         notes=(f"Rewritten: {_summary(rewritten)}.",),
         tensors={"input": bench.inputs, "map": maps, "map of the equal network": theirs},
-        cause="The map depends on the graph, not only on the function: the method is a rule on modules "
-        "(guided backpropagation, deconvolution, LRP, DeepLIFT), or it finds modules by type.",
+        cause="The map depends on the graph, not only on the function: the method is a rule on "
+        "modules (guided backpropagation, deconvolution, LRP, DeepLIFT), or it finds modules by "
+        "type.",
     )
 
 

@@ -32,8 +32,8 @@ _FACTOR = 2.0
 @check(
     family="axiomatic",
     question="Does the map scale with the input where the model scales with it?",
-    claim="On a copy without biases, where f(2x) = 2 f(x), and with a baseline of zeros, the map R(2x) "
-    "is R(x) for derivatives and 2 R(x) for contributions.",
+    claim="On a copy without biases, where f(2x) = 2 f(x), and with a baseline of zeros, the map "
+    "R(2x) is R(x) for derivatives and 2 R(x) for contributions.",
     source="ancona2018",
     figure="largest difference of R(2x) from R(x) or 2 R(x), relative to the largest value",
     scope="claimed",

@@ -17,8 +17,8 @@ from pytest_xai.registry import Cost, check
     source="design",
     figure="largest change of the map, relative to its largest value",
     scope="universal",
-    limit_source="The rounding error of a sum over the model: 8 eps sqrt(layers x fan-in). A failure "
-    "in float32 is repeated in float64, where the limit is 1 + |f|/|R| times as large.",
+    limit_source="The rounding error of a sum over the model: 8 eps sqrt(layers x fan-in). A "
+    "failure in float32 is repeated in float64, where the limit is 1 + |f|/|R| times as large.",
     cost=Cost(forward=1, explainer_calls=4),
     max_images=ROUND,
     arbitrated=True,
@@ -31,7 +31,7 @@ def batch_independent(bench: Bench, explainer: NamedExplainer) -> Finding:
     deterministic explainer must also return the same map when it explains an image alone.
     """
     if len(bench) < 2:  # there is no other image to replace
-        raise NotApplicable("the check needs two images or more")
+        raise NotApplicable("needs two images or more")
     together = bench.explain(explainer, bench.inputs)
     made = [together]
     changed = torch.full((len(bench),), torch.nan, dtype=torch.float64, device=together.device)
@@ -65,6 +65,6 @@ def batch_independent(bench: Bench, explainer: NamedExplainer) -> Finding:
         values=values,
         limits=bench.rounding_of(*made),
         facts=facts,
-        cause="The map takes something from other images of the batch, such as a mean, a maximum or "
-        "a sum over the whole batch, or one image's values for all images.",
+        cause="The map takes something from other images of the batch, such as a mean, a maximum "
+        "or a sum over the whole batch, or one image's values for all images.",
     )

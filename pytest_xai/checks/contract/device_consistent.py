@@ -21,9 +21,9 @@ from pytest_xai.registry import Cost, check
     source="design",
     figure="largest change of the map, relative to its largest value",
     scope="universal",
-    limit_source="The rounding error of a sum over the model: 8 eps sqrt(layers x fan-in). Where that "
-    "is exceeded, ten times the change that rounding errors of the inputs cause in the map is added. "
-    "A failure in float32 is repeated in float64.",
+    limit_source="The rounding error of a sum over the model: 8 eps sqrt(layers x fan-in). Where "
+    "that is exceeded, ten times the change that rounding errors of the inputs cause in the map "
+    "is added. A failure in float32 is repeated in float64.",
     cost=Cost(forward=2, explainer_calls=2),
     max_images=4,
     arbitrated=True,
@@ -35,7 +35,7 @@ def device_consistent(bench: Bench, explainer: NamedExplainer) -> Finding:
     here = bench.inputs.device
     other = _other_device(here)
     if other is None:
-        raise NotApplicable("the check needs a GPU that torch can use")
+        raise NotApplicable("needs a GPU that torch can use")
     with _full_precision():
         # The shared maps may have been computed with TF32, so that they cannot be used here.
         maps = bench.explain(explainer, bench.inputs)

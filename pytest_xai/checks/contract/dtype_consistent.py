@@ -29,14 +29,15 @@ _COUNTED = 0.01
 @check(
     family="contract",
     question="Do the maps in float32 and in float64 agree to the precision of float32?",
-    claim="Between float32 and float64 the median relative change of a map's values is at most 2^-14 "
-    "for at least half of the images, and nothing is computed in a lower precision.",
-    figure="median relative change of the map's values between float32 and float64",
+    claim="Between float32 and float64 the median relative change of a map's values is at most "
+    "2^-14 for at least half of the images, and nothing is computed in a lower precision.",
     source="design",
+    figure="median relative change of the map's values between float32 and float64",
     scope="universal",
-    limit_source="An eighth of the largest relative rounding error of half precision: 2^-14. Where "
-    "that is exceeded, two terms are added: ten times the change that float32 causes in the model's "
-    "gradient, or by rounding of the inputs in the map, and the rounding error of the outputs.",
+    limit_source="An eighth of the largest relative rounding error of half precision: 2^-14. "
+    "Where that is exceeded, two terms are added: ten times the change that float32 causes in "
+    "the model's gradient, or by rounding of the inputs in the map, and the rounding error of "
+    "the outputs.",
     cost=Cost(forward=2, explainer_calls=2),
     max_images=4,
 )
@@ -141,7 +142,9 @@ def _elsewhere(twin: Twin, explainer: NamedExplainer, watched: NamedExplainer) -
         try:
             twin.explain(explainer, twin.bench.inputs)
         except GuestError:
-            raise NotApplicable(f"the explainer does not work in {_word(twin.dtype)}: {error}") from error
+            raise NotApplicable(
+                f"the explainer does not work in {_word(twin.dtype)}: {error}"
+            ) from error
         raise
 
 

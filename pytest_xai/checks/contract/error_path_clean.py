@@ -19,10 +19,10 @@ from pytest_xai.registry import Cost, check
 @check(
     family="contract",
     question="Does the explainer clean up when the model raises in the middle?",
-    claim="When the model raises in a forward or backward pass, the explainer passes the error on and "
-    "leaves hooks, modes, weights, gradients, attributes and settings unchanged.",
-    figure="number of changes that the explainer left after a call in which the model raised",
+    claim="When the model raises in a forward or backward pass, the explainer passes the error "
+    "on and leaves hooks, modes, weights, gradients, attributes and settings unchanged.",
     source="design",
+    figure="number of changes that the explainer left after a call in which the model raised",
     scope="universal",
     limit_source="The contract: no change is allowed.",
     cost=Cost(forward=1, explainer_calls=1),
@@ -69,7 +69,7 @@ class _Fault:
     Attributes:
         backward: raise in the backward pass, or after the forward pass if the output of the layer
             has no gradient; otherwise raise before the forward pass.
-        reached: the pass in which the layer raised, "forward" or "backward", and "" if it never ran.
+        reached: the pass in which the layer raised, "forward" or "backward", or "" if none.
     """
 
     backward: bool
@@ -124,7 +124,9 @@ def _attempt(bench: Bench, explainer: NamedExplainer, layer: nn.Module, fault: _
                 lambda: explainer.call(bench.subject.model, inputs, targets, **options),
             )
             if fault.reached:
-                left.append("no error at all (it was swallowed, and the explainer returned normally)")
+                left.append(
+                    "no error at all (it was swallowed, and the explainer returned normally)"
+                )
         except GuestError:
             if not fault.reached:
                 raise

@@ -13,7 +13,8 @@ from pytest_xai.registry import Cost, check
 @check(
     family="contract",
     question="Are all values of the maps finite?",
-    claim="The maps of the image, of the baseline and of a constant image hold no NaN or infinite value.",
+    claim="The maps of the image, of the baseline and of a constant image hold no NaN or "
+    "infinite value.",
     source="design",
     figure="number of the three maps that hold NaN or infinite values",
     scope="universal",
@@ -40,7 +41,9 @@ def finite(bench: Bench, explainer: NamedExplainer) -> Finding:
     found = [kind for kind, values in bad.items() if values.any()]
     return Finding(
         values=torch.stack(list(bad.values())).sum(0),
-        cause=f"The map of the {', the '.join(found)} holds NaN or infinite values." if found else "",
+        cause=f"The map of the {', the '.join(found)} holds NaN or infinite values."
+        if found
+        else "",
         facts={f"not finite: {kind}": values for kind, values in bad.items()},
     )
 

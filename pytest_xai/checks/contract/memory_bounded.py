@@ -24,10 +24,10 @@ _SPREAD = 4
 @check(
     family="contract",
     question="Can the explainer be called any number of times without filling the memory?",
-    claim="Repeated calls do not increase the tensors kept in memory, nor the hooks and attributes of "
-    "the model. A cache may hold 32 calls.",
-    figure="growth per call, in tensor values plus hooks and attributes of the model",
+    claim="Repeated calls do not increase the tensors kept in memory, nor the hooks and "
+    "attributes of the model. A cache may hold 32 calls.",
     source="design",
+    figure="growth per call, in tensor values plus hooks and attributes of the model",
     scope="universal",
     limit_source="The contract: no growth is allowed.",
     cost=Cost(explainer_calls=1),
@@ -83,7 +83,7 @@ def _growth(bench: Bench, explainer: NamedExplainer) -> _Kept:
     def again(model: nn.Module, inputs: Tensor, targets: Tensor, **baseline: Tensor) -> Tensor:
         def once(number: int) -> None:
             row = slice(number % len(inputs), number % len(inputs) + 1)
-            # All inputs differ, since a cache that is keyed by content would not keep the same one again.
+            # All inputs differ, since a cache by content does not grow for equal ones.
             image = inputs[row] * (1 - number // len(inputs) / 1024)
             options = {name: tensor[row].clone() for name, tensor in baseline.items()}
             explainer.call(model, image, targets[row].clone(), **options)
@@ -160,9 +160,11 @@ def _cause(growth: _Kept) -> str:
     parts = []
     if growth.numbers:
         parts.append(
-            f"tensors of {growth.numbers:.4g} values (graphs, inputs or maps in an unbounded list or "
-            "cache: detach and drop them)"
+            f"tensors of {growth.numbers:.4g} values (graphs, inputs or maps in an unbounded list "
+            "or cache: detach and drop them)"
         )
     if growth.entries:
-        parts.append(f"{growth.entries:.2g} hooks or attributes of the model (remove them after the call)")
+        parts.append(
+            f"{growth.entries:.2g} hooks or attributes of the model (remove them after the call)"
+        )
     return f"Every call keeps {' and '.join(parts)}." if parts else ""

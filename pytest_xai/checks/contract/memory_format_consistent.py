@@ -19,12 +19,12 @@ _CHANNELS_LAST = {4: torch.channels_last, 5: torch.channels_last_3d}
     question="Is the map the same for every memory layout of the inputs and the weights?",
     claim="The map stays the same when inputs and weights are channels-last, when the inputs are a "
     "slice of a larger tensor, and when they are an expanded image.",
-    figure="largest change of the map, relative to its largest value",
     source="design",
+    figure="largest change of the map, relative to its largest value",
     scope="universal",
-    limit_source="The rounding error of a sum over the model: 8 eps sqrt(layers x fan-in). Where that "
-    "is exceeded, ten times the change that rounding errors of the inputs cause in the map is added. "
-    "A failure in float32 is repeated in float64.",
+    limit_source="The rounding error of a sum over the model: 8 eps sqrt(layers x fan-in). Where "
+    "that is exceeded, ten times the change that rounding errors of the inputs cause in the map "
+    "is added. A failure in float32 is repeated in float64.",
     cost=Cost(forward=4, explainer_calls=4),
     max_images=4,
     arbitrated=True,
@@ -50,14 +50,14 @@ def memory_format_consistent(bench: Bench, explainer: NamedExplainer) -> Finding
     values = torch.stack(list(changes.values())).nan_to_num(-1).amax(0)
     values = values.masked_fill(values < 0, torch.nan)
     limits, jumps = tolerance(bench, explainer, maps, values)
-    guilty = [name for name, change in changes.items() if (change > limits).any()]
+    changing = [name for name, change in changes.items() if (change > limits).any()]
     return Finding(
         values=values,
         limits=limits,
         facts={**{f"change {n}": c for n, c in changes.items()}, "change by rounding": jumps},
-        cause=f"The map changes when the inputs are {', '.join(guilty)}: the explainer reads values in "
-        "the order of memory (as_strided, data_ptr, a raw buffer), not by index."
-        if guilty
+        cause=f"The map changes when the inputs are {', '.join(changing)}: the explainer reads "
+        "values in the order of memory (as_strided, data_ptr, a raw buffer), not by index."
+        if changing
         else "",
     )
 

@@ -12,8 +12,8 @@ from pytest_xai.registry import Cost, check
 @check(
     family="contract",
     question="Does every map have the shape of its input?",
-    claim="The explainer returns a floating-point tensor with one map of the right shape per input, for "
-    "a batch and for a single image.",
+    claim="The explainer returns a floating-point tensor with one map of the right shape per "
+    "input, for a batch and for a single image.",
     source="design",
     figure="number of calls that returned no valid map of the image (0 or 1)",
     scope="universal",

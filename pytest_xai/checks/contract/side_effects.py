@@ -14,10 +14,10 @@ from pytest_xai.registry import Cost, check
 @check(
     family="contract",
     question="Does the explainer leave the model and the process unchanged?",
-    claim="The explainer leaves modes, weights, buffers, gradients, hooks and attributes of the model, "
-    "global settings and random states unchanged.",
-    figure="number of settings that the explainer left changed",
+    claim="The explainer leaves modes, weights, buffers, gradients, hooks and attributes of the "
+    "model, global settings and random states unchanged.",
     source="design",
+    figure="number of settings that the explainer left changed",
     scope="universal",
     limit_source="The contract: no change is allowed.",
     cost=Cost(explainer_calls=2),

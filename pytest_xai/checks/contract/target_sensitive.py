@@ -18,13 +18,14 @@ _MIRRORED = 1e-3
 @check(
     family="contract",
     question="Does the map of an image change when another class is explained?",
-    claim="The map of an image changes with its own target, and not with the target of another image.",
+    claim="The map of an image changes with its own target, and not with the target of another "
+    "image.",
     source="adebayo2018",
     figure="largest change of the map for another target, relative to its largest value",
     scope="universal",
     direction=">=",
-    limit_source="The rounding error of a sum over the model: 8 eps sqrt(layers x fan-in). Any larger "
-    "change counts.",
+    limit_source="The rounding error of a sum over the model: 8 eps sqrt(layers x fan-in). Any "
+    "larger change counts.",
     cost=Cost(forward=1, explainer_calls=5),
     max_images=ROUND,
     arbitrated=True,
@@ -43,10 +44,10 @@ def target_sensitive(bench: Bench, explainer: NamedExplainer) -> Finding:
     response = torch.full((len(bench),), torch.nan, dtype=torch.float64, device=original.device)
     leak = torch.zeros_like(response)
     odd = torch.arange(len(bench), device=original.device) % 2 == 1
-    everyone = torch.ones_like(odd)
+    all_images = torch.ones_like(odd)
     for step in range(1, min(_ALTERNATIVES, bench.classes - 1) + 1):
         # The other half keeps its targets: a change there follows the target of another image.
-        for half in (odd, ~odd) if step == 1 else (everyone,):
+        for half in (odd, ~odd) if step == 1 else (all_images,):
             targets = torch.where(half, (bench.targets + step) % bench.classes, bench.targets)
             change = relative_difference(bench.explain(explainer, bench.inputs, targets), original)
             response[half] = torch.fmax(response[half], change[half])

@@ -73,13 +73,13 @@ def test_the_gap_and_its_bound_of_a_parabola(finding):
     model = Square()
     inputs = torch.full((32, 1), 2.0).double()
     found, _ = finding(CHECK, by("right"), xai.Subject(model, inputs))
-    expected = {"gap, 8 steps": 4 / 8, "gap, 64 steps": 4 / 64, "gap, from nearby": 4 / 8 / 32**2}
+    expected = {"gap, 8 steps": 4 / 8, "gap, 64 steps": 4 / 64, "gap, short path": 4 / 8 / 32**2}
     for name, value in expected.items():
         assert found.facts[name] == pytest.approx(torch.full((32,), value).double()), name
     bounds = {
         "bound, 8 steps": 8 / 8,
         "bound, 64 steps": 8 / 64,
-        "bound, from nearby": 8 / 8 / 1024,
+        "bound, short path": 8 / 8 / 1024,
     }
     for name, value in bounds.items():
         # Float32's rounding of the step sizes is allowed for.
@@ -185,7 +185,7 @@ class Rough(nn.Module):
 def test_the_bound_grows_by_ten_times_what_rounding_of_the_path_does(share, wide, steeper, finding):
     """Of both outputs 1e-3 x, and of the slope where a place of the path is such a multiple.
 
-    Those are 33 of the 42 places of the whole way, and 4 of the 8 on the way from nearby.
+    Those are 33 of the 42 places of the whole way, and 4 of the 8 on the way short path.
     """
 
     @xai.explainer(needs_baseline=True)
@@ -203,7 +203,7 @@ def test_the_bound_grows_by_ten_times_what_rounding_of_the_path_does(share, wide
         expected = single * ((1 + share) * x + x) + added
         assert found.facts[f"bound, {words}"] == pytest.approx(expected, rel=1e-6)
     near = single * ((1 + share) / 32 + 1 + 31 / 32) * x + 10 * 1e-3 * (2 + 4 / 8 / 32) * x
-    assert found.facts["bound, from nearby"] == pytest.approx(near, rel=1e-6)
+    assert found.facts["bound, short path"] == pytest.approx(near, rel=1e-6)
     assert ((found.values <= 1) == wide).all()
 
 
@@ -324,4 +324,4 @@ def test_trapezoids_of_captum_are_low_by_one_in_n(verdict):
     assert "a step too many or too few" in failed.reason
     facts = failed.counterexample["facts"]
     assert facts["gap, 8 steps"] == pytest.approx(3 / 8)
-    assert facts["gap, from nearby"] == pytest.approx(3 / 8 / 32)
+    assert facts["gap, short path"] == pytest.approx(3 / 8 / 32)

@@ -76,7 +76,7 @@ def test_the_figure_is_the_share_of_the_largest_value(recorder, finding, signal)
     found, bench = finding(CHECK, asked, signal)
     maps = asked.maps[0]
     dummy, largest = maps[:, -1].abs().amax(1), maps.abs().flatten(1).amax(1)
-    assert torch.equal(found.facts["largest attribution of the unread channel"], dummy)
+    assert torch.equal(found.facts["largest attribution of the ignored channel"], dummy)
     assert torch.equal(found.facts["largest attribution"], largest)
     assert torch.allclose(found.values, dummy / largest)
     assert found.limits == bench.rounding
