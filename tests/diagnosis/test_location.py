@@ -328,7 +328,9 @@ def test_an_explainer_for_images_only_is_followed_as_far_as_there_are_images(cnn
         return wrong(model, inputs, targets)
 
     wrong = scaled_at("conv3")
-    assert "First wrong module: `conv3` (Conv2d)" in judged(images_only, cnn, drawn(2, 1, 8, 8)).reason
+    assert (
+        "First wrong module: `conv3` (Conv2d)" in judged(images_only, cnn, drawn(2, 1, 8, 8)).reason
+    )
     wrong = scaled_at("fc2")
     failed = judged(images_only, cnn, drawn(2, 1, 8, 8))
     assert "steps from `flatten` (Flatten) to `fc3` (Linear). Explaining" in failed.reason

@@ -155,7 +155,9 @@ def test_what_stands_around_a_relu():
     assert "`act` runs 2 times per forward pass; hook-based rules see only the last" in said[0]
     assert "a ReLU after a ReLU" in said[0]
     assert "functional ReLU (no module to hook)" in said[1]
-    assert said[2] == "residual sum: each branch must get relevance in proportion to its contribution"
+    assert (
+        said[2] == "residual sum: each branch must get relevance in proportion to its contribution"
+    )
     assert "a max-pool after a ReLU: one nonlinearity feeds another" in said[3]
     assert said[4] == "a max-pool after a ReLU with a varying baseline"
     assert likely_causes(tails, [pool], varying=False) == "a max-pool after a ReLU"

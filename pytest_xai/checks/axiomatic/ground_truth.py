@@ -115,8 +115,7 @@ def _cause(
     """Return the likely cause, from other known maps that the wrong maps agree with."""
     bad, right = maps[broken], truth[broken]
     if not bad.any():
-        return "The map is zero where the correct one is not: the gradient saturates or is "
-        "interrupted."
+        return "The map is zero where the correct one is not: the gradient saturates or is cut."
     if _agree(bad.relu(), right):
         return "The map is the correct one before its negative values are set to zero."
     for meaning, other in _variants(bench, truth).items():

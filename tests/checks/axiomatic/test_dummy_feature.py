@@ -99,7 +99,10 @@ def test_a_map_without_channels_cannot_tell(verdict, digits, signal):
     for subject in (digits, signal):
         nothing = verdict(CHECK, lambda *given: gradient(*given).sum(1), subject)
         assert nothing.outcome == "not_applicable"
-        assert nothing.reason == "the map has no channels, so that no feature can be told apart"
+        assert (
+            nothing.reason
+            == "the map has no channels, so that the added channel has no attribution of its own"
+        )
 
 
 def test_zero_maps_do_not_count(verdict, digits):

@@ -69,7 +69,7 @@ def test_each_wrong_one_fails_and_its_defect_is_named(name, made, verdict):
     assert failed.outcome == "failed"
     assert wrong.says in failed.reason
     assert failed.figure > 1e3 * 1e-6 > 0
-    assert failed.figure > 20 * failed.limit or "integral by" in failed.reason
+    assert failed.figure > 20 * failed.limit or "integral with" in failed.reason
 
 
 @pytest.mark.parametrize("method", ["left", "right"])
@@ -138,7 +138,7 @@ def test_the_tolerance_is_the_rounding_of_float32(share, outcome, made, verdict)
 def test_what_names_no_method_or_another_is_not_judged(made, verdict):
     unnamed = verdict(CHECK, gradient, made["hidden"])
     assert unnamed.outcome == "not_applicable"
-    assert unnamed.reason == "the explainer names no method whose map is known"
+    assert unnamed.reason == "the explainer names no method with a known closed form"
     other = verdict(CHECK, named("rise", gradient), made["hidden"])
     assert other.outcome == "not_applicable"
     assert other.reason == "the subject has no closed form for rise"
@@ -222,7 +222,7 @@ def test_maps_of_zeros_are_nobodys_negative(made, verdict):
     nothing = named("gradient", lambda model, inputs, targets: torch.zeros_like(inputs))
     failed = verdict(CHECK, nothing, made["hidden"])
     assert failed.reason == (
-        "The map is zero where the correct one is not: a gradient that saturates, or is cut."
+        "The map is zero where the correct one is not: the gradient saturates or is cut."
     )
 
 

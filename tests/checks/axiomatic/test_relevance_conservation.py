@@ -193,7 +193,9 @@ def test_the_share_of_biases_is_known_of_relu_networks_alone(activation, verdict
     assert verdict(CHECK, input_x_gradient, subject).outcome == "failed"
     stabilised = verdict(CHECK, explainers.get("zennit:LRPEpsilon"), subject)
     assert stabilised.outcome == "not_applicable"
-    assert "the share of its stabiliser cannot be determined: the network is not" in stabilised.reason
+    assert (
+        "the share of its stabiliser cannot be determined: the network is not" in stabilised.reason
+    )
 
 
 @pytest.mark.parametrize("epsilon", [1e-6, 0.01, 0.25])

@@ -70,7 +70,9 @@ def test_a_change_by_companions_is_measured(finding, digits):
     others = torch.stack([2 * even, 2 * odd]).repeat(16)
     expected = (others - ink.sum()).abs() / others.clamp_min(ink.sum())
     assert torch.allclose(found.facts["change with other images in the batch"], expected, atol=1e-5)
-    assert torch.allclose(found.facts["change when explained alone"], (ink.sum() - ink) / ink.sum(), atol=1e-5)
+    assert torch.allclose(
+        found.facts["change when explained alone"], (ink.sum() - ink) / ink.sum(), atol=1e-5
+    )
 
 
 @pytest.mark.parametrize("spoilt", [0, 1, 30, 31])

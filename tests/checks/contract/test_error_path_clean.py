@@ -49,7 +49,10 @@ def test_the_model_raises_in_both_passes(finding, table):
     assert seen == [
         f"an error in the {way} pass, planted by the check" for way in ("forward", "backward")
     ]
-    assert list(found.facts) == ["left after an error in the forward pass", "left after an error in the backward pass"]
+    assert list(found.facts) == [
+        "left after an error in the forward pass",
+        "left after an error in the backward pass",
+    ]
 
 
 def test_without_gradients_it_raises_in_the_forward_pass_twice(finding, table):

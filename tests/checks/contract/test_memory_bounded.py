@@ -175,7 +175,10 @@ def test_what_grows_in_the_model_is_counted_and_put_back(act, finding, table, ph
     found, _ = finding(CHECK, explain, table)
     assert (found.values == 1).all()
     assert (found.facts["hooks and attributes per call"] == 1).all()
-    assert found.cause == "Every call keeps 1 hooks or attributes of the model (remove them after the call)."
+    assert (
+        found.cause
+        == "Every call keeps 1 hooks or attributes of the model (remove them after the call)."
+    )
     assert changed(before, photograph(table.model)) == []
 
 

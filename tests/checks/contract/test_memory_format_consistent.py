@@ -99,7 +99,9 @@ def test_the_layouts_that_change_the_map_are_named(name, subject, guilty, verdic
     failed = verdict(CHECK, CONDITIONS[name].explainer, request.getfixturevalue(subject))
     assert failed.outcome == "failed"
     assert failed.figure > 0.1
-    assert failed.reason.startswith(f"The map changes when the inputs are {guilty}: the explainer reads")
+    assert failed.reason.startswith(
+        f"The map changes when the inputs are {guilty}: the explainer reads"
+    )
 
 
 def test_the_figure_is_the_change_of_the_map(finding, table):
