@@ -379,7 +379,7 @@ def test_whatever_the_model_raises_is_an_error_with_its_traceback(name, call, ph
     finally:
         bench.close()
     # Where it raises while it is looked for what breaks, there is a verdict already.
-    unlocated = "could not be located" in broken.reason or "cannot be told" in broken.reason
+    unlocated = "could not be located" in broken.reason or "cannot be determined" in broken.reason
     if raised and unlocated:
         assert broken.outcome == "failed"
     elif raised:

@@ -141,8 +141,8 @@ def test_the_figure_is_the_smaller_of_the_two(finding, table):
     found, bench = finding(CHECK, declared("evidence", explain), table)
     assert (found.values == 0.25).all()
     assert found.limits == bench.rounding
-    assert (found.facts["first feature, as expected"] == 3).all()
-    assert (found.facts["last feature, as expected"] == 1).all()
+    assert (found.facts["first feature, with expected sign"] == 3).all()
+    assert (found.facts["last feature, with expected sign"] == 1).all()
 
 
 @pytest.mark.parametrize(

@@ -233,7 +233,7 @@ def test_deep_lift_of_captum_fails_on_relu_before_max_pool(verdict, digits):
     failed = verdict(CHECK, explainers.get("captum:DeepLift"), digits)
     assert failed.outcome == "failed"
     assert failed.figure > 1
-    assert "a max-pool behind a ReLU" in failed.reason
+    assert "a max-pool after a ReLU" in failed.reason
     assert "Confirmed in float64." in failed.reason
 
 

@@ -53,8 +53,8 @@ def test_a_change_alone_is_measured(finding, digits):
 
     found, _ = finding("batch_independent", explain, digits)
     assert torch.allclose(found.values, torch.tensor(0.2).double(), atol=1e-6)
-    assert torch.allclose(found.facts["change alone"], found.values)
-    assert (found.facts["change with other companions"] == 0).all()
+    assert torch.allclose(found.facts["change when explained alone"], found.values)
+    assert (found.facts["change with other images in the batch"] == 0).all()
 
 
 def test_a_change_by_companions_is_measured(finding, digits):
@@ -69,8 +69,10 @@ def test_a_change_by_companions_is_measured(finding, digits):
     # Odd rows give way to the even images that follow them, even rows to those before.
     others = torch.stack([2 * even, 2 * odd]).repeat(16)
     expected = (others - ink.sum()).abs() / others.clamp_min(ink.sum())
-    assert torch.allclose(found.facts["change with other companions"], expected, atol=1e-5)
-    assert torch.allclose(found.facts["change alone"], (ink.sum() - ink) / ink.sum(), atol=1e-5)
+    assert torch.allclose(found.facts["change with other images in the batch"], expected, atol=1e-5)
+    assert torch.allclose(
+        found.facts["change when explained alone"], (ink.sum() - ink) / ink.sum(), atol=1e-5
+    )
 
 
 @pytest.mark.parametrize("spoilt", [0, 1, 30, 31])

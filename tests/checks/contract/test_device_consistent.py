@@ -80,7 +80,10 @@ def test_what_does_not_run_elsewhere_does_not_apply(verdict, monkeypatch):
 
 
 def test_noise_is_another_one_elsewhere(verdict, digits):
-    assert "draws other numbers on another device" in verdict(CHECK, smooth_gradient, digits).reason
+    assert (
+        "draws different random numbers on another device"
+        in verdict(CHECK, smooth_gradient, digits).reason
+    )
 
 
 CONFTEST = """

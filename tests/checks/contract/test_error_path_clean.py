@@ -49,13 +49,16 @@ def test_the_model_raises_in_both_passes(finding, table):
     assert seen == [
         f"an error in the {way} pass, planted by the check" for way in ("forward", "backward")
     ]
-    assert list(found.facts) == ["left after an error forward", "left after an error backward"]
+    assert list(found.facts) == [
+        "left after an error in the forward pass",
+        "left after an error in the backward pass",
+    ]
 
 
 def test_without_gradients_it_raises_in_the_forward_pass_twice(finding, table):
     seen, found = errors(occlusion, table, finding)
     assert seen == ["an error in the forward pass, planted by the check"] * 2
-    assert list(found.facts) == ["left after an error forward"]
+    assert list(found.facts) == ["left after an error in the forward pass"]
 
 
 def test_the_layers_are_in_the_middle_and_at_the_end(finding):
@@ -114,7 +117,7 @@ def test_values_of_the_input_that_were_changed_count(finding, table):
 
     found, _ = finding(CHECK, explain, table)
     assert (found.values == 2).all()
-    assert "there is left: other values in the inputs." in found.cause
+    assert "the explainer left: other values in the inputs." in found.cause
 
 
 def test_long_lists_are_cut(finding, table):
@@ -145,7 +148,7 @@ def test_who_does_not_run_the_model_cannot_fail_in_it(verdict, table):
     judged = verdict(CHECK, lambda _, inputs, __: inputs * 2, table)
     assert (judged.outcome, judged.reason) == (
         "not_applicable",
-        "it does not run the model's layers as modules",
+        "the explainer does not run the model's layers as modules",
     )
 
 

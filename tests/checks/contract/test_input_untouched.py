@@ -54,7 +54,7 @@ def test_every_change_is_counted_and_named(verdict, digits):
     assert (failed.figure, failed.limit) == (5, 0)
     assert failed.reason == (
         "The explainer changed the values of inputs, requires_grad of inputs, .grad of inputs, "
-        "the values of targets, the values of baseline: clone or detach what it is given."
+        "the values of targets, the values of baseline: clone or detach its arguments first."
     )
 
 

@@ -175,7 +175,10 @@ def test_what_grows_in_the_model_is_counted_and_put_back(act, finding, table, ph
     found, _ = finding(CHECK, explain, table)
     assert (found.values == 1).all()
     assert (found.facts["hooks and attributes per call"] == 1).all()
-    assert found.cause == "Every call keeps 1 hooks or attributes in the model (remove them)."
+    assert (
+        found.cause
+        == "Every call keeps 1 hooks or attributes of the model (remove them after the call)."
+    )
     assert changed(before, photograph(table.model)) == []
 
 
@@ -229,14 +232,14 @@ def keep_gradient(log, _, outputs):
 def test_what_the_model_keeps_is_not_the_explainers_doing(keep, verdict):
     judged = verdict(CHECK, gradient, xai.Subject(Logging(keep).eval(), torch.rand(4, 5).double()))
     assert judged.outcome == "not_applicable"
-    assert judged.reason == "the model itself keeps more with every call"
+    assert judged.reason == "the model itself keeps more memory with every call"
 
 
 def test_nor_where_the_model_has_no_gradient(verdict):
     model = Logging(keep_input).eval()
     model.forward = torch.no_grad()(model.forward)
     judged = verdict(CHECK, occlusion, xai.Subject(model, torch.rand(4, 5).double()))
-    assert judged.reason == "the model itself keeps more with every call"
+    assert judged.reason == "the model itself keeps more memory with every call"
 
 
 def test_a_model_that_ignores_its_inputs_is_asked_all_the_same(verdict):
