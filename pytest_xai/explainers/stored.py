@@ -67,7 +67,7 @@ class StoredMaps:
             raise InvalidArgument.of(
                 self._origin,
                 got=f"{len(self._maps)} maps",
-                expected=f"{count} maps, one for each input of the subject, in the order of the inputs",
+                expected=f"{count}, one for each input of the subject, in the order of the inputs",
             )
         return self._maps[list(images)]
 

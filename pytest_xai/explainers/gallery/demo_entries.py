@@ -125,8 +125,8 @@ def _known(
 
 
 # These are strict: a check that passes although it should fail makes the run fail. Entries for the
-# digits alone pass or are undecided on the shapes, since re-initialising all 17 layers there changes
-# the maps and hides the effect of the layers near the output.
+# digits alone pass or are undecided on the shapes, where re-initialising all 17 layers changes the
+# maps and hides the effect of the layers near the output.
 EXPECTED_FAILURES = (
     *_known(_POOLED, "deep_lift", "summation_to_delta", subject="digits"),
     *_known(_POOLED, "captum.DeepLiftShap", "summation_to_delta", subject="digits"),

@@ -16,8 +16,8 @@ T = TypeVar("T")
 def like(spec: str, **options: object) -> Callable[[T], T]:
     """Give an explainer the claims and traits of a method of the gallery.
 
-    It is meant for wrappers and reimplementations. An explainer that says it is integrated gradients
-    is checked for all claims of integrated gradients.
+    It is meant for wrappers and reimplementations. An explainer that claims to be integrated
+    gradients is checked for all claims of integrated gradients.
 
         >>> import pytest_xai as xai
         >>> @xai.explainers.like("captum:IntegratedGradients", steps=20)

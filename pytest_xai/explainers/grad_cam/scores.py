@@ -21,7 +21,7 @@ __all__ = ["ENTRIES", "ablation_cam", "score_cam"]
 
 
 def score_cam(*, layer: str | None = None) -> Callable[..., Tensor]:
-    """A layer's channels weighted by the outputs for the image masked with each (Wang 2020, alg. 1).
+    """A layer's channels weighted by outputs for the image masked with each (Wang 2020, alg. 1).
 
     Every channel is scaled to [0, 1], resized to the image and multiplied with it. The weights are
     the softmax, over all channels, of the target's outputs for these products.
