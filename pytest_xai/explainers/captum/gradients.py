@@ -64,7 +64,7 @@ def integrated_gradients(
 ) -> Callable[..., Tensor]:
     """(Input - baseline) times the mean gradient on the path between (Sundararajan 2017, eq. 1).
 
-    captum rounds the weights of the nodes to float32, so float64 maps have a relative error of about
+    captum rounds the weights of the nodes to float32, so float64 maps have relative errors of about
     1e-7. With captum's ``riemann_trapezoid`` maps are too small by the factor 1 - 1 / steps.
 
     Args:

@@ -40,7 +40,7 @@ _MOVES = frozenset(
 
 
 class _Moving(nn.Module):
-    """Wraps a module that moves values. It has a child, since captum needs rules for leaves only."""
+    """Wraps a module that moves values. It has a child, as captum needs rules for leaves only."""
 
     def __init__(self, move: nn.Module) -> None:
         super().__init__()
@@ -128,7 +128,7 @@ def _refuse_functions(found: set[str]) -> None:
     if found:
         raise NotApplicable(
             "captum's LRP supports modules only, and the model calls functions that do more than "
-            f"move values: {', '.join(sorted(found))}. A sum can be written as captum's Addition_Module"
+            f"move values: {', '.join(sorted(found))}. Write sums as captum's Addition_Module"
         )
 
 

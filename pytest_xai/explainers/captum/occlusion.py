@@ -110,7 +110,7 @@ ENTRIES = {
             # The positions of larger windows are not symmetric if they do not divide the side.
             Claim(check="symmetry", source="sundararajan2017", when={"window": 1}),
             Claim(check="translation_equivariance", source="montavon2018", when={"window": 1}),
-            # A window over all channels gives a channel that the model ignores the drop of the others.
+            # With windows over all channels, an ignored channel gets the drop of the others.
             Claim(check="dummy_feature", source="ancona2018", when={"per_channel": True}),
         ),
         sign="evidence",

@@ -111,7 +111,7 @@ ENTRIES = {
             *claims("zeiler2014", "implementation_invariance", "linearity", "sensitivity_a"),
             *claims("kindermans2019", "shift_invariance"),
             *claims("ancona2018", "positive_homogeneity", "sign_convention"),
-            # A block over all channels gives a channel that the model ignores the drop of the others.
+            # With blocks over all channels, an ignored channel gets the drop of the others.
             Claim(check="dummy_feature", source="ancona2018", when={"per_channel": True}),
         ),
         sign="evidence",

@@ -20,8 +20,8 @@ def shapley_value_sampling(
 ) -> Callable[..., Tensor]:
     """The mean gain of each feature, added in random orders (Castro 2009, sec. 3).
 
-    Features are the blocks of a grid over all channels. They are added to the baseline. The value of
-    a block is divided equally among its positions, so that the map (N, 1, *spatial) sums to
+    Features are the blocks of a grid over all channels, added to the baseline. The value of a block
+    is divided equally among its positions, so that the map (N, 1, *spatial) sums to
     f(x) - f(x') for any number of orders. The orders come from torch's global generator and are the
     same for all images of a batch. captum computes sums in float32 for every dtype of the inputs.
 
@@ -112,7 +112,7 @@ ENTRIES = {
             *claims("lundberg2017", "sensitivity_a", "sign_convention"),
             *claims("kindermans2019", "shift_invariance"),
             *claims("ancona2018", "positive_homogeneity"),
-            # A block over all channels gives a channel that the model ignores the gain of the others.
+            # With blocks over all channels, an ignored channel gets the gain of the others.
             Claim(check="dummy_feature", source="castro2009", when={"per_channel": True}),
         ),
         sign="evidence",

@@ -104,7 +104,7 @@ def _channels_last(image: Tensor) -> np.ndarray[Any, Any]:
 def _colour(
     shown: Tensor, numbers: np.ndarray[Any, Any], row: Tensor, hidden: str
 ) -> np.ndarray[Any, Any]:
-    """Return the values (H, W, C) of hidden superpixels; lime itself supports three channels only."""
+    """Return the values (H, W, C) of hidden superpixels, for any number of channels."""
     if hidden == "baseline":
         return _channels_last(row)
     values = _channels_last(shown)

@@ -59,8 +59,8 @@ def z_box(rules: Any, layer: Layer, box: Box) -> Any:
             raise InvalidArgument.of(
                 name,
                 got=f"{float(bound[0]):g}",
-                expected="a box that contains the inputs of the model's first layer, here values from "
-                f"{least:g} to {largest:g}",
+                expected="a box that contains the inputs of the model's first layer, here values "
+                f"from {least:g} to {largest:g}",
             )
     return rules.ZBox(low=low, high=high, stabilizer=exact)
 

@@ -3,7 +3,7 @@
 zennit sets hooks on modules. A network may also call functions (F.relu, x + y, x.mean()), which
 hooks on modules do not see, and it may run a module twice, where hooks keep only the last run. In
 both cases zennit silently gives wrong maps. Here the rules apply to calls instead: a function mode
-of torch sees every function that the forward pass calls, and each call gets its own module and rule.
+of torch sees every function that the forward pass calls, and each call gets a module and a rule.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence

@@ -147,8 +147,8 @@ def deep_taylor(
 def excitation_backprop() -> Explain:
     """Winning probabilities, propagated from 1 at the target back to the inputs (Zhang 2018).
 
-    It is z-plus without biases that starts with 1 instead of the target's output. A map sums to 1 if
-    each neuron that relevance reaches has a positive summand. The paper assumes activations that
+    It is z-plus without biases and starts with 1 instead of the target's output. A map sums to 1 if
+    every neuron that relevance reaches has a positive summand. The paper assumes activations that
     are not negative. Where negative activations are averaged or added, as in residual networks,
     zennit divides relevance in proportion to the summands, and values below 0 and above 1 occur.
     """

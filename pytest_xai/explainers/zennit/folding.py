@@ -76,7 +76,7 @@ class Folding:
         fuse: Callable[..., Any] = fuse_conv_bn_weights
         foldable = True
         if name == DENSE:
-            # With more dimensions, the channels of a batch normalisation are not the last dimension.
+            # With more dimensions, a batch normalisation's channels are not the last dimension.
             fuse, foldable = fuse_linear_bn_weights, output.ndim == 2
         elif name in TRANSPOSED:
             fuse = partial(fuse_conv_bn_weights, transpose=True)
@@ -101,7 +101,7 @@ class Folding:
         return True
 
     def read(self, values: list[Tensor]) -> bool:
-        """Record that a call read these; return False if one was folded and is now read again."""
+        """Note that a call reads these; return False if one was folded and is now read again."""
         found = [run for run in (self.runs.get(id(value)) for value in values) if run]
         for run in found:
             run.reads += 1

@@ -40,7 +40,7 @@ SCALED = frozenset(
     }
 )
 
-# Each output value is one of the input values: the gradient, of ones and zeros, moves the relevance.
+# Each output value is one of the input values: the gradient, ones and zeros, moves the relevance.
 ROUTED = frozenset(
     {
         *("reshape", "reshape_as", "view", "view_as", "flatten", "unflatten", "ravel", "squeeze"),

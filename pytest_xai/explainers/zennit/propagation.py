@@ -166,7 +166,7 @@ class Propagation(TorchFunctionMode):
     def _batch_norm(
         self, func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> object:
-        """Run a batch normalisation with running statistics, folded into the layer before if possible."""
+        """Run a batch normalisation, folded into the layer before it if possible."""
         norm = Normalisation.of(args, kwargs)
         if norm.training or norm.mean is None:
             raise self._none_for("batch_norm with the statistics of the batch")
