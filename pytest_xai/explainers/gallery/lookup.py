@@ -128,8 +128,7 @@ def _on_its_inputs(
         if kind not in kinds:
             expected = " or ".join(each for each in KINDS.values() if each in kinds)
             raise NotApplicable(
-                f"{spec} explains only inputs of the kind {expected}, got inputs of shape "
-                f"{tuple(inputs.shape)}"
+                f"{spec} explains inputs that are a {expected}, got shape {tuple(inputs.shape)}"
             )
         return call(model, inputs, targets, **baseline)
 
