@@ -167,7 +167,7 @@ def test_values_that_are_not_finite_fail(value):
 @pytest.mark.parametrize(
     "maps, message",
     [
-        ([[1.0]], "maps: got list, expected a floating tensor or array"),
+        ([[1.0]], "maps: got list, expected a floating-point tensor or array"),
         (torch.ones(3, 2).long(), "maps: got dtype torch.int64"),
         (np.ones((3, 2), dtype=np.int32), "maps: got dtype int32"),
         (np.ones((3, 2), dtype=object), "maps: got dtype object"),

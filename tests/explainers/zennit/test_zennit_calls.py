@@ -268,7 +268,7 @@ def test_batch_normalisation_anywhere_leaves_lrp_zero_the_gradient_times_input(o
     channels = 2 if order == "first" else 4
     model = Body(run[order], pool=pool(), norm=normalised(nn.BatchNorm2d, channels))
     if order == "pre-activation":
-        with pytest.raises(NotApplicable, match="a layer's output that not only its batch_norm"):
+        with pytest.raises(NotApplicable, match="output that is read by more than its batch_norm"):
             explain("zennit:LRPZero", model, images, targets)
         return
     expected = gradient_times_input(model, images, targets)
@@ -411,38 +411,41 @@ def test_lrp_zero_on_a_resnet_is_gradient_times_input():
 
 
 REFUSED = {
-    "layer_norm in guest (LayerNorm)": (
+    "layer_norm in inserted (LayerNorm)": (
         nn.LayerNorm(6),
-        lambda net, x: pooled(net, net.guest(net.one(x))),
+        lambda net, x: pooled(net, net.inserted(net.one(x))),
     ),
-    "group_norm in guest (GroupNorm)": (
+    "group_norm in inserted (GroupNorm)": (
         nn.GroupNorm(2, 4),
-        lambda net, x: pooled(net, net.guest(net.one(x))),
+        lambda net, x: pooled(net, net.inserted(net.one(x))),
     ),
-    "instance_norm in guest (InstanceNorm2d)": (
+    "instance_norm in inserted (InstanceNorm2d)": (
         nn.InstanceNorm2d(4),
-        lambda net, x: pooled(net, net.guest(net.one(x))),
+        lambda net, x: pooled(net, net.inserted(net.one(x))),
     ),
-    "local_response_norm in guest": (
+    "local_response_norm in inserted": (
         nn.LocalResponseNorm(2),
-        lambda net, x: pooled(net, net.guest(net.one(x))),
+        lambda net, x: pooled(net, net.inserted(net.one(x))),
     ),
-    "batch_norm with the statistics of the batch in guest (BatchNorm2d)": (
+    "batch_norm with the statistics of the batch in inserted (BatchNorm2d)": (
         nn.BatchNorm2d(4, track_running_stats=False),
-        lambda net, x: pooled(net, net.guest(net.one(x))),
+        lambda net, x: pooled(net, net.inserted(net.one(x))),
     ),
-    "softmax in guest (Softmax)": (nn.Softmax(1), lambda net, x: net.guest(with_modules(net, x))),
-    "multi_head_attention_forward in guest (MultiheadAttention)": (
+    "softmax in inserted (Softmax)": (
+        nn.Softmax(1),
+        lambda net, x: net.inserted(with_modules(net, x)),
+    ),
+    "multi_head_attention_forward in inserted (MultiheadAttention)": (
         nn.MultiheadAttention(4, 2, batch_first=True),
-        lambda net, x: net.head(net.guest(*[net.one(x).flatten(2).mT] * 3)[0].mean(1)),
+        lambda net, x: net.head(net.inserted(*[net.one(x).flatten(2).mT] * 3)[0].mean(1)),
     ),
-    "lstm in guest (LSTM)": (
+    "lstm in inserted (LSTM)": (
         nn.LSTM(4, 4, batch_first=True),
-        lambda net, x: net.head(net.guest(net.one(x).flatten(2).mT)[0][:, -1]),
+        lambda net, x: net.head(net.inserted(net.one(x).flatten(2).mT)[0][:, -1]),
     ),
-    "dropout in training mode in guest (Dropout)": (
+    "dropout in training mode in inserted (Dropout)": (
         nn.Dropout(),
-        lambda net, x: pooled(net, net.guest.train()(net.one(x))),
+        lambda net, x: pooled(net, net.inserted.train()(net.one(x))),
     ),
     "mul in Body": (None, lambda net, x: pooled(net, net.one(x) * net.one(x).sigmoid())),
     "matmul in Body": (None, lambda net, x: pooled(net, net.one(x) @ net.one(x))),
@@ -462,7 +465,7 @@ REFUSED = {
 def test_what_has_no_rule_is_not_applicable(reason):
     module, run = REFUSED[reason]
     images, targets = case()
-    model = Body(run, pool=pool(), guest=module)
+    model = Body(run, pool=pool(), inserted=module)
     for name in ("zennit:LRPZero", "zennit:DTD"):
         with pytest.raises(NotApplicable) as caught:
             explain(name, model, images, targets)
@@ -484,7 +487,7 @@ def test_a_layer_that_more_than_its_normalisation_reads_is_refused_in_either_ord
     images, targets = case()
     for run in (after, ahead):
         model = Body(run, pool=pool(), norm=normalised(nn.BatchNorm2d, 4))
-        with pytest.raises(NotApplicable, match="not only its batch_norm reads"):
+        with pytest.raises(NotApplicable, match="read by more than its batch_norm"):
             explain("zennit:ZPlus", model, images, targets)
 
 
@@ -501,7 +504,7 @@ def test_closed_models_and_constant_ones_are_not_applicable():
     with pytest.raises(NotApplicable, match="scripted or compiled modules"):
         explain("zennit:LRPZero", OptimizedModule(model), images, targets)
     constant = Body(lambda net, x: net.head(x.new_ones(len(x), 4)))
-    with pytest.raises(NotApplicable, match="no gradient to the inputs"):
+    with pytest.raises(NotApplicable, match="no gradient with respect to the inputs"):
         explain("zennit:LRPZero", constant, images, targets)
 
 
