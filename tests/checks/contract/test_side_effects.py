@@ -7,7 +7,7 @@ from torch import nn
 import pytest_xai as xai
 from fixtures import models
 from fixtures.right import gradient, smooth_gradient
-from fixtures.wrong.hygiene import ACTS, HYGIENE, raising_after
+from fixtures.wrong.hygiene import ACTS, DEFECTS, raising_after
 from pytest_xai.bench import guard
 from pytest_xai.checks.contract import side_effects
 from pytest_xai.engine.run_check import judge
@@ -54,7 +54,7 @@ def require_clean(bench, before, probe, assign, photograph, changed):
 def test_what_is_left_is_named_and_put_back(act, bench, probe, assign, photograph, changed):
     model, inputs, targets = bench.subject.model, bench.inputs, bench.targets
     before, map_before = photograph(model), gradient(model, inputs, targets)
-    failed = judge(bench, named(HYGIENE[act].explainer), assign("side_effects"))
+    failed = judge(bench, named(DEFECTS[act].explainer), assign("side_effects"))
     assert failed.outcome == "failed"
     assert failed.reason.startswith("The explainer changed: ")
     assert ACTS[act][1] in failed.reason
@@ -77,7 +77,7 @@ def test_the_same_after_an_error(act, bench, probe, assign, photograph, changed)
 def test_the_same_in_any_other_check(act, bench, probe, assign, photograph, changed):
     """Effects are put back whichever check calls the explainer, here one on a model of its own."""
     before = photograph(bench.subject.model)
-    judge(bench, named(HYGIENE[act].explainer), assign("linearity"))
+    judge(bench, named(DEFECTS[act].explainer), assign("linearity"))
     require_clean(bench, before, probe, assign, photograph, changed)
 
 
@@ -232,7 +232,7 @@ def test_the_model_is_given_back_in_the_mode_it_came_in(verdict, photograph, cha
     passed = verdict("side_effects", gradient, subject)
     assert passed.outcome == "passed"
     assert changed(before, photograph(model)) == []
-    verdict("side_effects", HYGIENE["leaves train mode"].explainer, subject)
+    verdict("side_effects", DEFECTS["leaves train mode"].explainer, subject)
     assert changed(before, photograph(model)) == []
 
 
