@@ -12,6 +12,7 @@ import torch
 import pytest_xai as xai
 from fixtures import models
 from fixtures.controls import CONTROLS, problem_of
+from fixtures.loops import in_one_test
 from fixtures.right import gradient, smooth_gradient
 from pytest_xai import checks
 from pytest_xai.engine.run_check import Assignment, judge
@@ -167,7 +168,7 @@ def test_the_checks_whose_failures_are_decided_in_float64():
     assert {check.name for check in checks.all() if check.arbitrated} == declared | axiomatic
 
 
-@pytest.mark.parametrize("name", [check.name for check in checks.all() if check.arbitrated])
+@in_one_test("name", [check.name for check in checks.all() if check.arbitrated])
 def test_what_fails_in_float32_alone_does_not_count(name):
     """A check of this name and metadata that fails in one dtype, and in the other does not."""
     dtypes = []
@@ -324,12 +325,8 @@ class Failing(torch.nn.Module):
 
 
 @every_check
-def test_whatever_the_model_raises_is_an_error_with_its_traceback(name, photograph, changed):
-    for call in (1, 2, 3, 5):
-        raises_at(call, name, photograph, changed)
-
-
-def raises_at(call, name, photograph, changed):
+@in_one_test("call", [1, 2, 3, 5])
+def test_whatever_the_model_raises_is_an_error_with_its_traceback(name, call, photograph, changed):
     model = Failing().eval()
     bench = xai.Bench(xai.Subject(model, torch.rand(8, 6).double(), bounds=(0, 1)))
     task = Assignment(check=checks.get(name), asserted=True)

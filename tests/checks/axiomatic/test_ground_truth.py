@@ -6,6 +6,7 @@ import torch
 import pytest_xai as xai
 from fixtures import models
 from fixtures.controls import WRONG
+from fixtures.loops import in_one_test
 from fixtures.right import gradient, input_x_gradient, integrated_gradients, occlusion
 from pytest_xai import explainers
 from pytest_xai.checks.axiomatic import ground_truth
@@ -41,7 +42,7 @@ def named(method, explainer, **traits):
 # ------------------------------------------------------------------------------------ right, wrong
 
 
-@pytest.mark.parametrize("probe", probes())
+@in_one_test("probe", probes())
 @pytest.mark.parametrize(
     "explainer",
     [
