@@ -8,13 +8,13 @@ from torch import nn
 
 import pytest_xai as xai
 from fixtures import models
+from fixtures.controls import WRONG
 from fixtures.right import RULES, gradient, integrated_gradients, path_gradient
-from fixtures.wrong.conditions import CONDITIONS
 from pytest_xai import explainers
 from pytest_xai.checks.axiomatic import converges
 
 CHECK = "converges"
-STEPS = [name for name, wrong in CONDITIONS.items() if wrong.check == CHECK]
+STEPS = [name for name, wrong in WRONG.items() if wrong.check == CHECK]
 
 
 def by(rule):
@@ -41,7 +41,7 @@ def test_right_rules_pass(rule, subject, verdict, request):
 
 @pytest.mark.parametrize("name", STEPS)
 def test_wrong_ones_fail_on_a_tiny_model_too(name, verdict, table):
-    failed = verdict(CHECK, CONDITIONS[name].explainer, table)
+    failed = verdict(CHECK, WRONG[name].explainer, table)
     assert failed.outcome == "failed"
     assert failed.figure > 1
 

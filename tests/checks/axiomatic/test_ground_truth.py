@@ -5,8 +5,9 @@ import torch
 
 import pytest_xai as xai
 from fixtures import models
+from fixtures.controls import WRONG
+from fixtures.loops import in_one_test
 from fixtures.right import gradient, input_x_gradient, integrated_gradients, occlusion
-from fixtures.wrong.truths import TRUTHS
 from pytest_xai import explainers
 from pytest_xai.checks.axiomatic import ground_truth
 from pytest_xai.engine.selection import select
@@ -41,7 +42,7 @@ def named(method, explainer, **traits):
 # ------------------------------------------------------------------------------------ right, wrong
 
 
-@pytest.mark.parametrize("probe", probes())
+@in_one_test("probe", probes())
 @pytest.mark.parametrize(
     "explainer",
     [
@@ -62,9 +63,9 @@ def test_right_explainers_pass(probe, explainer, made, verdict):
         assert passed.images == len(subject)
 
 
-@pytest.mark.parametrize("name", TRUTHS)
+@pytest.mark.parametrize("name", [name for name, wrong in WRONG.items() if wrong.check == CHECK])
 def test_each_wrong_one_fails_and_its_defect_is_named(name, made, verdict):
-    wrong = TRUTHS[name]
+    wrong = WRONG[name]
     failed = verdict(CHECK, wrong.explainer, made[SUBJECTS[wrong.subject]])
     assert failed.outcome == "failed"
     assert wrong.says in failed.reason

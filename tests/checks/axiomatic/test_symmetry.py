@@ -5,8 +5,8 @@ import torch
 
 import pytest_xai as xai
 from fixtures import models
+from fixtures.controls import WRONG
 from fixtures.right import gradient, input_x_gradient, integrated_gradients, occlusion
-from fixtures.wrong import WRONG
 from pytest_xai import explainers
 
 CHECK = "symmetry"

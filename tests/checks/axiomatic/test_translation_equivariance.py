@@ -6,8 +6,8 @@ from torch import nn
 
 import pytest_xai as xai
 from fixtures import models
+from fixtures.controls import WRONG
 from fixtures.right import gradient, input_x_gradient, integrated_gradients, occlusion
-from fixtures.wrong import WRONG
 from pytest_xai import explainers
 from pytest_xai.checks.axiomatic import translation_equivariance
 from pytest_xai.errors import GuestError

@@ -8,6 +8,7 @@ from torch import nn
 
 import pytest_xai as xai
 from fixtures import models
+from fixtures.controls import WRONG
 from fixtures.right import (
     gradient,
     input_x_gradient,
@@ -15,7 +16,6 @@ from fixtures.right import (
     occlusion,
     smooth_gradient,
 )
-from fixtures.wrong.conditions import CONDITIONS
 from pytest_xai import explainers
 
 CHECK = "dtype_consistent"
@@ -141,7 +141,7 @@ def test_empty_maps_cannot_tell_but_an_empty_and_a_full_one_can(verdict, table):
 )
 @pytest.mark.parametrize("subject", ["digits", "digits_double"])
 def test_the_rounding_of_the_dtype_that_it_computes_in(name, figure, subject, verdict, request):
-    failed = verdict(CHECK, CONDITIONS[name].explainer, request.getfixturevalue(subject))
+    failed = verdict(CHECK, WRONG[name].explainer, request.getfixturevalue(subject))
     assert failed.outcome == "failed"
     assert failed.figure >= figure
     assert failed.figure < 0.1

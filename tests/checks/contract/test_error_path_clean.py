@@ -6,8 +6,8 @@ from torch import nn
 
 import pytest_xai as xai
 from fixtures import models
+from fixtures.controls import WRONG
 from fixtures.right import gradient, integrated_gradients, occlusion, smooth_gradient
-from fixtures.wrong.conditions import CONDITIONS
 from fixtures.wrong.sums import lrp_epsilon
 from pytest_xai.checks.contract import error_path_clean
 
@@ -102,7 +102,7 @@ def test_the_layers_are_in_the_middle_and_at_the_end(finding):
     ],
 )
 def test_the_figure_is_the_number_of_things_left(name, figures, finding, table):
-    found, _ = finding(CHECK, CONDITIONS[name].explainer, table)
+    found, _ = finding(CHECK, WRONG[name].explainer, table)
     assert (found.values == sum(figures)).all()
     assert [float(values[0]) for values in found.facts.values()] == list(figures)
     assert ("forward pass" in found.cause) == (figures[0] > 0)
@@ -122,7 +122,7 @@ def test_values_of_the_input_that_were_changed_count(finding, table):
 
 def test_long_lists_are_cut(finding, table):
     found, _ = finding(
-        CHECK, CONDITIONS["leaves the weights frozen when the model raises"].explainer, table
+        CHECK, WRONG["leaves the weights frozen when the model raises"].explainer, table
     )
     assert "requires_grad of 2.weight: left False (and 3 more)." in found.cause
 
@@ -155,7 +155,7 @@ def test_who_does_not_run_the_model_cannot_fail_in_it(verdict, table):
 def test_a_model_without_layers_raises_as_a_whole(verdict):
     subject = xai.Subject(models.Product(), torch.rand(4, 2).double())
     assert verdict(CHECK, gradient, subject).outcome == "passed"
-    failed = verdict(CHECK, CONDITIONS["swallows what the model raises"].explainer, subject)
+    failed = verdict(CHECK, WRONG["swallows what the model raises"].explainer, subject)
     assert failed.figure == 2
 
 

@@ -4,12 +4,12 @@ import pytest
 import torch
 
 import pytest_xai as xai
+from fixtures.controls import WRONG
 from fixtures.right import gradient, integrated_gradients, smooth_gradient
-from fixtures.wrong.calls import CALLS
 from pytest_xai.engine.run_check import judge
 from pytest_xai.protocol import named
 
-TOUCHING = {name: wrong for name, wrong in CALLS.items() if wrong.check == "input_untouched"}
+TOUCHING = {name: wrong for name, wrong in WRONG.items() if wrong.check == "input_untouched"}
 
 
 @pytest.mark.parametrize(

@@ -10,8 +10,8 @@ from torch import nn
 
 import pytest_xai as xai
 from fixtures import models
+from fixtures.controls import WRONG
 from fixtures.right import gradient, integrated_gradients, occlusion, smooth_gradient
-from fixtures.wrong.conditions import CONDITIONS
 from pytest_xai.checks.contract import memory_bounded
 from pytest_xai.protocol import traits_of
 
@@ -285,7 +285,7 @@ def test_nothing_stays_frozen(verdict, table):
 )
 def test_on_a_gpu_its_allocator_counts(name, outcome, verdict, digits):
     subject = xai.Subject(digits.model, digits.inputs[:8], device="cuda")
-    explain = gradient if name is None else CONDITIONS[name].explainer
+    explain = gradient if name is None else WRONG[name].explainer
     try:
         judged = verdict(CHECK, explain, subject)
     finally:

@@ -6,6 +6,7 @@ from torch import nn
 
 import pytest_xai as xai
 from fixtures import models
+from fixtures.controls import WRONG
 from fixtures.right import (
     gradient,
     input_x_gradient,
@@ -13,7 +14,6 @@ from fixtures.right import (
     occlusion,
     smooth_gradient,
 )
-from fixtures.wrong.conditions import CONDITIONS
 from pytest_xai.checks._twins import tolerance
 from pytest_xai.checks.contract import memory_format_consistent
 from pytest_xai.protocol import named
@@ -96,7 +96,7 @@ def test_the_layouts_of_tables_and_volumes(finding, table):
     ],
 )
 def test_the_layouts_that_change_the_map_are_named(name, subject, guilty, verdict, request):
-    failed = verdict(CHECK, CONDITIONS[name].explainer, request.getfixturevalue(subject))
+    failed = verdict(CHECK, WRONG[name].explainer, request.getfixturevalue(subject))
     assert failed.outcome == "failed"
     assert failed.figure > 0.1
     assert failed.reason.startswith(

@@ -1,32 +1,42 @@
 """What an explainer leaves behind is named, and the next check sees a clean model."""
 
+from contextlib import contextmanager
+
 import pytest
 import torch
 from torch import nn
 
 import pytest_xai as xai
 from fixtures import models
+from fixtures.loops import in_one_test
 from fixtures.right import gradient, smooth_gradient
-from fixtures.wrong.hygiene import ACTS, HYGIENE, raising_after
+from fixtures.wrong.hygiene import ACTS, DEFECTS, raising_after
 from pytest_xai.bench import guard
 from pytest_xai.checks.contract import side_effects
 from pytest_xai.engine.run_check import judge
 from pytest_xai.protocol import named
 
-every_act = pytest.mark.parametrize("act", ACTS)
+every_act = in_one_test("act", ACTS)
+
+
+@contextmanager
+def fresh_bench():
+    """A bench of a new model: what is left behind must not reach other explainers."""
+    subject = xai.Subject(models.normed().float(), torch.rand(12, 2, 6, 5), baseline=0.5)
+    bench = xai.Bench(subject)
+    try:
+        yield bench
+    finally:
+        bench.close()
 
 
 @pytest.fixture
 def bench():
-    """A fresh model each time: what is left behind must not reach other tests."""
-    subject = xai.Subject(models.normed().float(), torch.rand(12, 2, 6, 5), baseline=0.5)
-    bench = xai.Bench(subject)
-    yield bench
-    bench.close()
+    with fresh_bench() as bench:
+        yield bench
 
 
-@pytest.fixture
-def probe(photograph):
+def probe_of(photograph):
     """An explainer that looks at the model in the moment in which it is called."""
 
     def explain(model, inputs, targets):
@@ -37,8 +47,9 @@ def probe(photograph):
     return explain
 
 
-def require_clean(bench, before, probe, assign, photograph, changed):
+def require_clean(bench, before, assign, photograph, changed):
     """Nothing differs now, nor for the next explainer, whose map and verdict are what they were."""
+    probe = probe_of(photograph)
     assert changed(before, photograph(bench.subject.model)) == []
     spent = bench.counter.spent
     for check in ("side_effects", "input_untouched"):
@@ -51,34 +62,37 @@ def require_clean(bench, before, probe, assign, photograph, changed):
 
 
 @every_act
-def test_what_is_left_is_named_and_put_back(act, bench, probe, assign, photograph, changed):
-    model, inputs, targets = bench.subject.model, bench.inputs, bench.targets
-    before, map_before = photograph(model), gradient(model, inputs, targets)
-    failed = judge(bench, named(HYGIENE[act].explainer), assign("side_effects"))
-    assert failed.outcome == "failed"
-    assert failed.reason.startswith("The explainer ")
-    assert ACTS[act][1] in failed.reason
-    assert failed.counterexample["cause"] == failed.reason
-    require_clean(bench, before, probe, assign, photograph, changed)
-    assert torch.equal(gradient(model, inputs, targets), map_before)
+def test_what_is_left_is_named_and_put_back(act, assign, photograph, changed):
+    with fresh_bench() as bench:
+        model, inputs, targets = bench.subject.model, bench.inputs, bench.targets
+        before, map_before = photograph(model), gradient(model, inputs, targets)
+        failed = judge(bench, named(DEFECTS[act].explainer), assign("side_effects"))
+        assert failed.outcome == "failed"
+        assert failed.reason.startswith("The explainer ")
+        assert ACTS[act][1] in failed.reason
+        assert failed.counterexample["cause"] == failed.reason
+        require_clean(bench, before, assign, photograph, changed)
+        assert torch.equal(gradient(model, inputs, targets), map_before)
 
 
 @every_act
-def test_the_same_after_an_error(act, bench, probe, assign, photograph, changed):
-    before = photograph(bench.subject.model)
-    broken = judge(bench, named(raising_after(ACTS[act][0]), "broken"), assign("side_effects"))
-    assert broken.outcome == "error"
-    assert broken.reason == "explainer 'broken' raised ValueError: out of ideas"
-    assert "raise ValueError" in broken.traceback
-    require_clean(bench, before, probe, assign, photograph, changed)
+def test_the_same_after_an_error(act, assign, photograph, changed):
+    with fresh_bench() as bench:
+        before = photograph(bench.subject.model)
+        broken = judge(bench, named(raising_after(ACTS[act][0]), "broken"), assign("side_effects"))
+        assert broken.outcome == "error"
+        assert broken.reason == "explainer 'broken' raised ValueError: out of ideas"
+        assert "raise ValueError" in broken.traceback
+        require_clean(bench, before, assign, photograph, changed)
 
 
 @every_act
-def test_the_same_in_any_other_check(act, bench, probe, assign, photograph, changed):
+def test_the_same_in_any_other_check(act, assign, photograph, changed):
     """Effects are put back whichever check calls the explainer, here one on a model of its own."""
-    before = photograph(bench.subject.model)
-    judge(bench, named(HYGIENE[act].explainer), assign("linearity"))
-    require_clean(bench, before, probe, assign, photograph, changed)
+    with fresh_bench() as bench:
+        before = photograph(bench.subject.model)
+        judge(bench, named(DEFECTS[act].explainer), assign("linearity"))
+        require_clean(bench, before, assign, photograph, changed)
 
 
 @pytest.mark.parametrize("act", ["leaves train mode", "edits a weight in place", "seeds torch"])
@@ -232,7 +246,7 @@ def test_the_model_is_given_back_in_the_mode_it_came_in(verdict, photograph, cha
     passed = verdict("side_effects", gradient, subject)
     assert passed.outcome == "passed"
     assert changed(before, photograph(model)) == []
-    verdict("side_effects", HYGIENE["leaves train mode"].explainer, subject)
+    verdict("side_effects", DEFECTS["leaves train mode"].explainer, subject)
     assert changed(before, photograph(model)) == []
 
 

@@ -8,8 +8,8 @@ from torch import nn
 
 import pytest_xai as xai
 from fixtures import models
+from fixtures.controls import WRONG
 from fixtures.right import gradient, input_x_gradient, integrated_gradients, smooth_gradient
-from fixtures.wrong import WRONG
 from fixtures.wrong.robustness import amplified, restless, turned_once_in, wavering
 from pytest_xai import checks, explainers
 from pytest_xai.checks.robustness._neighbours import COPIES, largest, neighbours, perturbed

@@ -18,6 +18,7 @@ from zennit.composites import (
 )
 from zennit.torchvision import ResNetCanonizer
 
+from fixtures.loops import in_one_test
 from pytest_xai.errors import NotApplicable
 from pytest_xai.explainers.zennit import ENTRIES
 
@@ -110,7 +111,7 @@ EQUAL = {
 
 
 @pytest.mark.parametrize("name", RELEVANCE)
-@pytest.mark.parametrize("form", EQUAL)
+@in_one_test("form", EQUAL)
 def test_a_function_has_the_rule_of_its_module(name, form):
     images, targets = case()
     expected = explain(name, Body(with_modules, pool=pool()), images, targets)
@@ -234,8 +235,8 @@ FOLDS = [
 ]
 
 
-@pytest.mark.parametrize("layer, kind, shape", FOLDS, ids=lambda value: str(value)[:40])
 @pytest.mark.parametrize("name", RELEVANCE)
+@in_one_test("layer, kind, shape", FOLDS)
 def test_batch_normalisation_is_folded_into_the_layer_before_it(name, layer, kind, shape):
     torch.manual_seed(1)
     layer = layer.double()
@@ -568,7 +569,8 @@ def test_weights_that_a_model_computes_are_taken_as_they_are():
 
 
 @pytest.mark.parametrize("name", ENTRIES)
-@pytest.mark.parametrize(
+@in_one_test("dtype", [torch.float32, torch.float64])
+@in_one_test(
     "layers",
     [
         (nn.Linear(3, 5), nn.BatchNorm1d(5), nn.ReLU(inplace=True), nn.Dropout()),
@@ -577,9 +579,7 @@ def test_weights_that_a_model_computes_are_taken_as_they_are():
         (nn.Conv2d(3, 5, 3), nn.ReLU(), nn.AdaptiveMaxPool2d(2), nn.AdaptiveAvgPool2d(1)),
         (nn.Conv3d(3, 5, 3), nn.BatchNorm3d(5), nn.ReLU(), nn.MaxPool3d(2), nn.AvgPool3d(1)),
     ],
-    ids=["table", "signal", "image", "adaptive", "volume"],
 )
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_all_kinds_of_inputs_without_a_trace(name, layers, dtype):
     torch.manual_seed(0)
     spatial = {nn.Linear: 0, nn.Conv1d: 1, nn.Conv2d: 2, nn.Conv3d: 3}[type(layers[0])]
