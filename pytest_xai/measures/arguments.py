@@ -24,8 +24,7 @@ def require_batch(tensor: object, argument: str) -> None:
         argument: its name in the caller's signature.
 
     Raises:
-        InvalidArgument: it is not a floating tensor (N, *shape) with an element per image or
-            more.
+        InvalidArgument: it is not a floating tensor (N, *shape) with elements for each image.
     """
     expected = "a floating tensor (N, *shape) with at least one element per image"
     if not isinstance(tensor, Tensor):
@@ -43,7 +42,7 @@ def require_masks(tensor: object, argument: str) -> None:
         argument: its name in the caller's signature.
 
     Raises:
-        InvalidArgument: it is not a boolean tensor (N, *shape) with one element per image or more.
+        InvalidArgument: it is not a boolean tensor (N, *shape) with elements for each image.
     """
     expected = "a boolean tensor (N, *shape) with at least one element per image"
     if not isinstance(tensor, Tensor):
