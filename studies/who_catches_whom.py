@@ -16,7 +16,6 @@ from dataclasses import dataclass, replace
 
 import torch
 
-from studies.page import page_asked_for, print_or_write
 from fixtures.controls import WRONG
 from fixtures.wrong.shipped import RIGHT, SHIPPED
 from fixtures.wrong.subjects import subject_of
