@@ -79,16 +79,16 @@ def test_noise_has_the_sizes_of_the_attack(recorder):
 
 
 def test_noise_that_changes_the_prediction_is_no_match(monkeypatch):
-    real, calls = module.holds, []
+    real, calls = module.keeps_prediction, []
 
-    def holds(bench, inputs):
+    def spy(bench, inputs):
         calls.append(inputs)
         counts = real(bench, inputs)
         counts[0] = False  # of the first image no draw counts,
         counts[1] &= len(calls) > 1  # of the second all but one
         return counts
 
-    monkeypatch.setattr(module, "holds", holds)
+    monkeypatch.setattr(module, "keeps_prediction", spy)
     bench = xai.Bench(load_digits(6))
     found = kept_under_attack(bench, named(gradient), top_values)
     bench.close()
