@@ -1,11 +1,12 @@
-"""A model that behaves alike and shows another map: which of our checks see it?
+"""Makes a model with the same predictions and other maps, and runs the checks on it.
 
     python -m studies.adversarial_model [--images 100] [--write docs/evidence/adversarial-model.md]
 
-The digits network with a linear layer beside it that reads only directions in which the data
-hardly vary (Anders et al. 2020, theorem 1, in its linear form): on the data it adds next to
-nothing, and its gradient, a frame around the image, drowns the network's own. Prints what stays,
-what the maps show and what the checks say, in Markdown. Exits with 1 if they do not behave alike.
+The model is the digits network with a linear layer in parallel that reads only directions in which
+the data hardly vary (Anders et al. 2020, theorem 1, in its linear form). Its output on the data is
+nearly 0, and its gradient, a frame around the image, is larger than the network's own. Prints the
+change of the predictions, the maps and the verdicts in Markdown. Exits with 1 if the predictions
+change too often.
 """
 
 import argparse

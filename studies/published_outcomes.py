@@ -1,11 +1,11 @@
-"""Do the randomisation checks say what the papers report? Every method, check and bundled subject.
+"""Compares the randomisation checks with published outcomes of methods, on bundled subjects.
 
     python -m studies.published_outcomes [--write docs/evidence/published-outcomes.md]
 
 Prints a table in Markdown for each subject and check: figure, limit, interval and outcome of every
-method, what the paper reports of it, and, where the two differ, what was measured that explains it.
-The verdicts are those that `check_explainer` gives. The tests hold the page to this file, and some
-of its rows to a run (tests/checks/randomisation/test_published_outcomes.py).
+method, the published outcome, and, if the two differ, the measured reason. The verdicts are those of
+`check_explainer`. The tests compare the page with this file, and some of its rows with a run
+(tests/checks/randomisation/test_published_outcomes.py).
 """
 
 import re

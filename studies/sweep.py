@@ -1,4 +1,4 @@
-"""All right explainers of the gallery on the probes and on generated networks.
+"""Checks all right explainers of the gallery on the probes and on generated networks.
 
     python -m studies.sweep [--explainers captum: xai:RISE] [--networks 300] [--write] [--again]
 
