@@ -55,20 +55,20 @@ CHECKS = (
 
 
 class Disguised(nn.Module):
-    """A network with a linear layer beside it, whose outputs are added to its own."""
+    """A network with a linear layer in parallel, whose outputs are added to its own."""
 
     def __init__(self, network: nn.Module, weights: Tensor, centre: Tensor) -> None:
         super().__init__()
         self.network = network
         self.flatten = nn.Flatten()
-        self.beside = nn.Linear(weights.shape[1], len(weights)).to(weights.dtype)
+        self.parallel = nn.Linear(weights.shape[1], len(weights)).to(weights.dtype)
         with torch.no_grad():
-            self.beside.weight.copy_(weights)
-            self.beside.bias.copy_(-weights @ centre)
+            self.parallel.weight.copy_(weights)
+            self.parallel.bias.copy_(-weights @ centre)
 
     def forward(self, inputs: Tensor) -> Tensor:
         """Compute the logits."""
-        outputs: Tensor = self.network(inputs) + self.beside(self.flatten(inputs))
+        outputs: Tensor = self.network(inputs) + self.parallel(self.flatten(inputs))
         return outputs
 
 
@@ -107,7 +107,7 @@ def disguised(images: int) -> tuple[Subject, Subject]:
 
 
 def behaviour(honest: Subject, other: Subject) -> tuple[str, bool]:
-    """How alike the two behave on the held-out images, and whether that is alike enough."""
+    """Compare the predictions on the held-out images; return whether they are similar enough."""
     with torch.no_grad():
         before, after = (each.model(each.inputs).softmax(1) for each in (honest, other))
     same = float((before.argmax(1) == after.argmax(1)).double().mean())
@@ -215,10 +215,10 @@ def main() -> int:
     parser.add_argument("--write", type=Path, help="the page whose tables are replaced")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
-    alike, kept = behaviour(*disguised(360))
+    predictions, kept = behaviour(*disguised(360))
     pair = disguised(arguments.images)
     parts: list[Callable[[Subject, Subject], str]] = [shown, agreement, judged]
-    text = "\n\n".join([alike, *(part(*pair) for part in parts)])
+    text = "\n\n".join([predictions, *(part(*pair) for part in parts)])
     print_or_write(arguments.write, text)
     return 0 if kept else 1
 

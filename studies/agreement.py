@@ -52,7 +52,7 @@ class Scene:
 
 
 def scene(name: str) -> Scene:
-    """The network and images behind a name: "plain", "digits" or "shapes", in float64."""
+    """Return the network and images of a name: "plain", "digits" or "shapes", in float64."""
     if name == "plain":
         torch.manual_seed(0)
         model = Plain().double().eval()

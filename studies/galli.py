@@ -92,7 +92,7 @@ def bench_of(subject: str) -> Bench:
 
 @cache
 def explainer_of(method: str) -> NamedExplainer:
-    """The explainer behind a name of the tables."""
+    """Return the explainer of a name of the tables."""
     spec, options = METHODS[method]
     return named(explainers.get(spec, **options))
 

@@ -9,10 +9,10 @@ repeats
     each run the global generators get another state, which the run must not change. The number of
     different JSON reports, without times, must be 1.
 orders
-    The same run under pytest: in the normal order, backwards, in random orders, with one check (-k),
-    with one item, on two workers, without pytest-randomly; then the same with a budget that is too
-    small for all. The number of verdicts that differ from those of the first run must be 0. Counts
-    of evaluations are not compared, because they depend on the order.
+    The same run under pytest: in the normal order, backwards, in random orders, with one check
+    (-k), with one item, on two workers, without pytest-randomly; then the same with a budget that
+    is too small for all. The number of verdicts that differ from those of the first run must be 0.
+    Counts of evaluations are not compared, because they depend on the order.
 seeds
     Right explainers with many seeds; all random numbers follow from the seed. The number of failed
     verdicts must be at most alpha times the number of runs.
