@@ -126,7 +126,7 @@ def seconds(function: Callable[[], object]) -> float:
 
 
 def compare(subject: Subject, names: Sequence[str]) -> tuple[float, list[int]]:
-    """Both ways, printed by explainer: their ratio, and the evaluations that are not the explainers'."""
+    """Print both times by explainer; return their ratio, and the evaluations of the checks."""
     bench = Bench(subject)
     hand, evaluations = by_hand(subject, names)
     gate, others = 0.0, list[int]()

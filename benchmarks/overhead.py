@@ -1,6 +1,8 @@
-"""Measures the time of the checks in addition to the model: a ResNet-18 at 224 x 224 with random weights.
+"""Measures the time of the checks in addition to the model's own, on a ResNet-18.
 
     python benchmarks/overhead.py [--checks fgsm_dice continuity mprt_cascading] [--repeats 3]
+
+The model has random weights, and the images are 224 x 224.
 
 For each check two process CPU times in seconds: that of the check on a saliency explainer, run as
 in a session, and that of the same number of evaluations of the model alone, in the same batches. A

@@ -1,6 +1,8 @@
-"""Measures the time of our own explainers in addition to the model: a ResNet-18 at 224 x 224 with random weights.
+"""Measures the time of our own explainers in addition to the model's, on a ResNet-18.
 
     python benchmarks/own_methods.py [--methods RISE SIDU] [--masks 2000] [--repeats 3]
+
+The model has random weights, and the images are 224 x 224.
 
 For each method two process CPU times in seconds: that of the explanation of one image, and that of
 the same evaluations of the model alone, in the same batches and without gradients. The two

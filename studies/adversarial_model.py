@@ -61,14 +61,14 @@ class Disguised(nn.Module):
         super().__init__()
         self.network = network
         self.flatten = nn.Flatten()
-        self.parallel = nn.Linear(weights.shape[1], len(weights)).to(weights.dtype)
+        self.beside = nn.Linear(weights.shape[1], len(weights)).to(weights.dtype)
         with torch.no_grad():
-            self.parallel.weight.copy_(weights)
-            self.parallel.bias.copy_(-weights @ centre)
+            self.beside.weight.copy_(weights)
+            self.beside.bias.copy_(-weights @ centre)
 
     def forward(self, inputs: Tensor) -> Tensor:
         """Compute the logits."""
-        outputs: Tensor = self.network(inputs) + self.parallel(self.flatten(inputs))
+        outputs: Tensor = self.network(inputs) + self.beside(self.flatten(inputs))
         return outputs
 
 

@@ -169,8 +169,8 @@ _LATER = (
     "see the lower ones, and the mean over the cascade is {figure}"
 )
 _PATTERN = (
-    "maps of two different images have a similarity of {unrelated_maps} here, so that the limit of {limit} "
-    "is hard to exceed, and this check can hardly tell: {figure}"
+    "maps of two different images have a similarity of {unrelated_maps} here, so that the limit of "
+    "{limit} is hard to exceed, and this check can hardly tell: {figure}"
 )
 
 DIFFERENCES: tuple[Difference, ...] = (
