@@ -25,7 +25,7 @@ from pytest_xai.attacks.fooling import (
     Fooled,
     Goal,
     fool,
-    holds,
+    keeps_prediction,
     mass_centre,
     one_channel,
     target_map,
@@ -138,7 +138,7 @@ def _under_signs(bench: Bench, explainer: NamedExplainer, goal: Goal, epsilon: f
         signs = 2 * torch.randint(2, bench.inputs.shape, generator=random).to(bench.inputs) - 1
         noisy = (bench.inputs + epsilon * (high - low) * signs).clamp(low, high)
         left = goal.kept(one_channel(bench.explain(explainer, noisy)), goal.reference)
-        kept.append(left.where(holds(bench, noisy), torch.nan))
+        kept.append(left.where(keeps_prediction(bench, noisy), torch.nan))
     return torch.stack(kept)
 
 

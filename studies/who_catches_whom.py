@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 
 import torch
 
-from fixtures.wrong import WRONG
+from fixtures.controls import WRONG
 from fixtures.wrong.shipped import RIGHT, SHIPPED
 from fixtures.wrong.subjects import subject_of
 from pytest_xai import checks

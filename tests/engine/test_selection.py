@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import pytest
 
+from fixtures.loops import in_one_test
 from fixtures.made_checks import BAD, BROKEN, GOOD, KEPT, MOVED, STEADY, TABLE, check_of
 from pytest_xai import checks
 from pytest_xai.engine import selection
@@ -129,7 +130,7 @@ def test_a_claim_that_is_no_check_is_refused_whatever_is_selected():
     )
 
 
-@pytest.mark.parametrize("check", checks.all(), ids=lambda check: check.name)
+@in_one_test("check", checks.all(), ids=lambda check: check.name)
 def test_every_real_check_applies_as_its_scope_says(check):
     unasked = check.scope not in {"claimed", "probe"} and "slow" not in check.marks
     assert (check.name in names(select(Traits()))) == unasked

@@ -12,7 +12,8 @@ from pytest_xai import Subject, check_explainer
 from pytest_xai.bench.bench import Bench
 from pytest_xai.bench.guard import Guard
 from pytest_xai.checks import get
-from pytest_xai.engine.run_check import Assignment, judge
+from pytest_xai.engine.run_check import run_check
+from pytest_xai.engine.task import Task
 from pytest_xai.errors import InvalidArgument, InvalidAttribution, NotApplicable
 from pytest_xai.explainers.stored import ENTRIES, StoredMaps, from_maps, stored_maps
 from pytest_xai.plugin.model_repo import Registry
@@ -47,7 +48,7 @@ def right(subject, to="delta"):
 def outcome(subject, explained, check):
     bench = Bench(subject)
     try:
-        return judge(bench, explained, Assignment(check=get(check), asserted=True))
+        return run_check(bench, Task(check=get(check), asserted=True, explainer=explained))
     finally:
         bench.close()
 
@@ -167,7 +168,7 @@ def test_values_that_are_not_finite_fail(value):
 @pytest.mark.parametrize(
     "maps, message",
     [
-        ([[1.0]], "maps: got list, expected a floating tensor or array"),
+        ([[1.0]], "maps: got list, expected a floating-point tensor or array"),
         (torch.ones(3, 2).long(), "maps: got dtype torch.int64"),
         (np.ones((3, 2), dtype=np.int32), "maps: got dtype int32"),
         (np.ones((3, 2), dtype=object), "maps: got dtype object"),

@@ -15,7 +15,7 @@ from pytest_xai.attacks.fooling import fool, top_values
 from pytest_xai.checks.adversarial import _map_fooling as module
 from pytest_xai.checks.adversarial._dice import EPSILON
 from pytest_xai.checks.adversarial._map_fooling import kept_under_attack
-from pytest_xai.core.verdict import unpacked
+from pytest_xai.core.packed_tensors import unpacked
 from pytest_xai.measures import topk_intersection
 from pytest_xai.protocol import named
 from pytest_xai.reporting.json_report import report_json

@@ -1,5 +1,6 @@
 import pytest
 
+from fixtures.loops import in_one_test
 from pytest_xai import checks, explainers
 from pytest_xai.explainers.gallery.catalogue import Library
 from pytest_xai.explainers.gallery.demo_entries import EXPECTED_FAILURES, GALLERY, QUICK
@@ -20,14 +21,12 @@ def test_the_quick_demo_is_a_part_of_it():
     assert {each.name for each in QUICK} < {each.name for each in GALLERY}
 
 
-@pytest.mark.parametrize("each", [*QUICK, *GALLERY], ids=lambda each: each.name)
+@in_one_test("each", [*QUICK, *GALLERY], ids=lambda each: each.name)
 def test_every_explainer_is_built(each):
     assert explainers.get(each.spec, **each.options).name == each.spec
 
 
-@pytest.mark.parametrize(
-    "known", EXPECTED_FAILURES, ids=lambda known: f"{known.explainer}-{known.check}"
-)
+@in_one_test("known", EXPECTED_FAILURES, ids=lambda known: f"{known.explainer}-{known.check}")
 def test_known_failures_are_of_a_demo_and_have_reasons(known):
     assert known.explainer in {each.name for each in GALLERY}
     assert known.check in checks.names()

@@ -405,7 +405,10 @@ def test_a_zero_difference_with_parts_splits_them_evenly():
         (lambda x: x * (x > 0), "gt"),
         (lambda x: functional.layer_norm(x, x.shape[1:]), "layer_norm"),
         (lambda x: functional.dropout(x, 0.5), "dropout while training"),
-        (lambda x: functional.batch_norm(x, None, None, training=True), "a batch normalisation by"),
+        (
+            lambda x: functional.batch_norm(x, None, None, training=True),
+            "a batch normalisation with",
+        ),
         (lambda x: x.add(x, alpha=2), "add with alpha"),
         (lambda x: x - x.mean(0), "mean along the images of a batch"),
         (lambda x: x - x.mean(), "mean along the images of a batch"),
