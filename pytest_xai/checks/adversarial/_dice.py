@@ -3,7 +3,7 @@
 Two questions are kept apart. While the prediction stays the same, the map must stay similar. The
 checks assert this at the end of the attack or, if the attack changes the prediction, at the last
 point before it changes. Where the prediction changes, the maps of the original and of the new class
-are measured and reported, because it is not known how much they ought to change.
+are measured and reported only, because it is not known how much they ought to change.
 """
 
 from collections.abc import Mapping
@@ -34,12 +34,13 @@ __all__ = ["CLAIM", "EPSILON", "FIGURE", "LIMIT_SOURCE", "Protocol", "dice_under
 # A change of 8 of 256 grey levels: the usual size at which people see no difference.
 EPSILON = 8 / 255
 CLAIM = (
-    "For most images, as long as the prediction stays the same, the attacked map is more similar "
-    "to the map under noise of the same size than to the map of another image."
+    "For most images, as long as the prediction stays the same, the similarity of the maps before "
+    "and after the attack is closer to that under noise of the same size than to that of the maps "
+    "of two images."
 )
 LIMIT_SOURCE = (
     "Halfway between the Dice after random noise of the same size and the Dice of the maps of two "
-    "images; the former if it is smaller."
+    "images; the Dice after noise if it is smaller."
 )
 FIGURE = "Dice of the top 10 % of the map before and after the attack"
 

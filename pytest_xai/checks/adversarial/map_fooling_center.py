@@ -11,15 +11,16 @@ from pytest_xai.registry import Cost, check
 @check(
     family="adversarial",
     question="Does the centre of mass of the map stay in place under an attack on the map?",
-    claim="For most images, the centre of the worst map found, with the same prediction, moves "
-    "less than halfway from where noise of the same size moves it to that of another image's map.",
+    claim="For most images, the centre of mass of the worst map found with the same prediction "
+    "moves less than halfway between the shift by noise of the same size and the shift to another "
+    "image's map.",
     source="ghorbani2019",
     scope="quality",
     direction=">=",
     judged="paired",
-    figure="1 minus the shift of the centre of mass, as a share of the diagonal",
-    limit_source="Halfway between the least that as many draws of noise of the same size leave and "
-    "how near the centres of the maps of two images are; the former if it is smaller.",
+    figure="closeness of the centres of mass of the maps before and after the attack",
+    limit_source="Halfway between the smallest closeness in as many draws of noise of the same "
+    "size and the closeness for the maps of two images; the former if it is smaller.",
     cost=Cost(forward=118, backward=137, explainer_calls=30),
     marks=("slow",),
 )

@@ -11,15 +11,15 @@ from pytest_xai.registry import Cost, check
 @check(
     family="adversarial",
     question="Does the map resist an attack that tries to turn it into another image's map?",
-    claim="For most images, the worst map found, with the same prediction, has not come halfway "
-    "from the map under noise of the same size to the map of another image.",
+    claim="For most images, the worst map found with the same prediction keeps more than half of "
+    "the distance to another image's map that it keeps under noise of the same size.",
     source="dombrowski2019",
     scope="quality",
     direction=">=",
     judged="paired",
-    figure="share of the mass of the map that differs from the map of the other image",
-    limit_source="Halfway between the least that as many draws of noise of the same size leave and "
-    "0, the distance of a map that equals the other image's; the former if it is smaller.",
+    figure="share of the map's mass that differs from the map of the other image",
+    limit_source="Half of the smallest distance to the other image's map in as many draws of noise "
+    "of the same size.",
     cost=Cost(forward=118, backward=137, explainer_calls=30),
     marks=("slow",),
 )

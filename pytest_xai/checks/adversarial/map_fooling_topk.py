@@ -11,15 +11,15 @@ from pytest_xai.registry import Cost, check
 @check(
     family="adversarial",
     question="Does the map keep its most important pixels under an attack on the map?",
-    claim="For most images, the worst map found, with the same prediction, shares more of its top "
-    "pixels with the original than halfway from noise of the same size to another image's map.",
+    claim="For most images, the worst map found with the same prediction keeps more of the top "
+    "pixels than halfway between what noise of the same size and what another image's map keep.",
     source="ghorbani2019",
     scope="quality",
     direction=">=",
     judged="paired",
-    figure="share of the top 20 % of the map that is kept under the attack on the map",
-    limit_source="Halfway between the least that as many draws of noise of the same size leave and "
-    "what the maps of two images share; the former if it is smaller.",
+    figure="share of the top 20 % of the map that is kept under the attack",
+    limit_source="Halfway between the smallest share kept in as many draws of noise of the same "
+    "size and the share that the maps of two images have in common; the former if it is smaller.",
     cost=Cost(forward=118, backward=137, explainer_calls=30),
     marks=("slow",),
 )

@@ -22,15 +22,16 @@ from pytest_xai.registry import Cost, check
     source="adebayo2018",
     scope="quality",
     judged="mean",
-    figure="rank correlation of the maps of the two networks",
+    figure="absolute rank correlation of the maps of the two networks",
     limit_source="Halfway between 1 (identical maps) and the absolute rank correlation with the "
     "map of another image.",
     cost=Cost(forward=2, explainer_calls=2),
 )
 def data_randomisation(bench: Bench, explainer: NamedExplainer) -> Finding:
-    """Value per image: rank correlation of its maps on the model and on `Subject.permuted_model`.
+    """Value per image: absolute rank correlation of its maps on the two networks.
 
-    It is Spearman's, for the same target. A sign-flipped map counts as the same map.
+    It is Spearman's, for the same target, of the maps on the model and on `Subject.permuted_model`.
+    A sign-flipped map counts as the same map.
     """
     with seeded(0):  # the user's function may initialise weights before it loads them
         permuted = call_user_code("the model of permuted labels", bench.subject.permuted)
@@ -50,6 +51,6 @@ def data_randomisation(bench: Bench, explainer: NamedExplainer) -> Finding:
         bench,
         prepared,
         PreparedMaps(others).like(prepared),
-        facts={"share of equal predictions": same.double()},
+        facts={"share of equal predictions of the two networks": same.double()},
         tensors={"map": original, "map, labels permuted": others},
     )

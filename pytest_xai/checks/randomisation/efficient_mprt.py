@@ -30,7 +30,7 @@ _NULL = 0.5
     direction=">=",
     judged="mean",
     figure="share of re-initialisations that raise the entropy of the map",
-    limit_source="1/2: how often the entropy rises from one image to another.",
+    limit_source="1/2: how often the map of one image has a larger entropy than that of another.",
     cost=Cost(explainer_calls=1 + _DRAWS),
 )
 def efficient_mprt(bench: Bench, explainer: NamedExplainer) -> Finding:
@@ -58,8 +58,8 @@ def efficient_mprt(bench: Bench, explainer: NamedExplainer) -> Finding:
         values=rises,
         limits=_NULL,
         facts={
-            "entropy": ordered[:, 0],
-            "entropy, all layers re-initialised": disordered.mean(1),
+            "entropy of the map": ordered[:, 0],
+            "entropy of the map, all layers re-initialised": disordered.mean(1),
             "relative rise of the entropy": (disordered / ordered - 1).mean(1),
         },
         tensors={
@@ -73,7 +73,7 @@ def efficient_mprt(bench: Bench, explainer: NamedExplainer) -> Finding:
 
 
 def entropy(maps: Tensor) -> Tensor:
-    """Return the entropy in nats of a histogram of 100 bins over each map's range, (N,)."""
+    """Return the entropy, in nats, of histograms with 100 bins, (N,); 0 for a constant map."""
     rows = maps.detach().double().flatten(1)
     low, high = rows.aminmax(dim=1, keepdim=True)
     places = ((rows - low) / (high - low) * _BINS).nan_to_num().long().clamp(max=_BINS - 1)

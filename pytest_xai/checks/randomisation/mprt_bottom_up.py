@@ -15,13 +15,13 @@ from pytest_xai.registry import Cost, check
     source="hedstrom2023",
     scope="claimed",
     judged="mean",
-    figure="rank correlation of the maps before and after re-initialisation",
+    figure="absolute rank correlation of the maps before and after re-initialisation",
     limit_source="Halfway between 1 (identical maps) and the absolute rank correlation with the "
     "map of another image.",
     cost=Cost(explainer_calls=1, per_layer=1),
 )
 def mprt_bottom_up(bench: Bench, explainer: NamedExplainer) -> Finding:
-    """Value per image: rank correlation of its maps before and after re-initialisation.
+    """Value per image: absolute rank correlation before and after re-initialisation.
 
     As in mprt_cascading, but the first layer is re-initialised first. Then no step leaves the
     early layers intact, which would keep maps similar (Binder 2023).

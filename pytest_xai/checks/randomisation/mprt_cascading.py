@@ -15,13 +15,13 @@ from pytest_xai.registry import Cost, check
     source="adebayo2018",
     scope="quality",
     judged="mean",
-    figure="rank correlation of the maps before and after re-initialisation",
+    figure="absolute rank correlation of the maps before and after re-initialisation",
     limit_source="Halfway between 1 (identical maps) and the absolute rank correlation with the "
     "map of another image.",
     cost=Cost(explainer_calls=1, per_layer=1),
 )
 def mprt_cascading(bench: Bench, explainer: NamedExplainer) -> Finding:
-    """Value per image: rank correlation of its maps before and after re-initialisation.
+    """Value per image: absolute rank correlation before and after re-initialisation.
 
     It is Spearman's, for the same target, averaged over the steps of the cascade. A sign-flipped
     map counts as the same map, as in Sixt 2020: it points to the same places, and with

@@ -15,13 +15,13 @@ from pytest_xai.registry import Cost, check
     source="adebayo2018",
     scope="claimed",
     judged="mean",
-    figure="rank correlation of the maps before and after re-initialisation",
+    figure="absolute rank correlation of the maps before and after re-initialisation",
     limit_source="Halfway between 1 (identical maps) and the absolute rank correlation with the "
     "map of another image.",
     cost=Cost(explainer_calls=1, per_layer=1),
 )
 def mprt_independent(bench: Bench, explainer: NamedExplainer) -> Finding:
-    """Value per image: rank correlation of its maps before and after re-initialisation.
+    """Value per image: absolute rank correlation before and after re-initialisation.
 
     As in mprt_cascading, but each layer is restored before the next is re-initialised. The value
     is the mean over the layers.

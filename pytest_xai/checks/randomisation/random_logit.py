@@ -53,7 +53,9 @@ def random_logit(bench: Bench, explainer: NamedExplainer) -> Finding:
     return replace(
         found,
         value_range=(-1.0, 1.0) if bench.classes == 2 else (0.0, 1.0),
-        left_out={"constant or sign-flipped maps": int(found.values.isnan().sum())},
+        left_out={
+            "constant maps, or sign-flipped maps of one sign": int(found.values.isnan().sum())
+        },
         cause="The map shows what is in the image, whichever class is explained.",
     )
 

@@ -25,14 +25,14 @@ _NOISE = 0.1
     source="hedstrom2023",
     scope="claimed",
     judged="mean",
-    figure="rank correlation of the averaged maps before and after re-initialisation",
+    figure="absolute rank correlation of averaged maps before and after re-initialisation",
     limit_source="Halfway between 1 (identical maps) and the absolute rank correlation with the "
     "averaged map of another image.",
     cost=Cost(explainer_calls=_SAMPLES, per_layer=_SAMPLES),
     marks=("slow",),
 )
 def smooth_mprt(bench: Bench, explainer: NamedExplainer) -> Finding:
-    """Value per image: rank correlation of averaged maps before and after re-initialisation.
+    """Value per image: absolute rank correlation of averaged maps, before and after.
 
     As in mprt_bottom_up, but each map is the mean over 10 inputs with normal noise of a tenth of
     the image's range, the same for every model. Differences are then due to the model, and not

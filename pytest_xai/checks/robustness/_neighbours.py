@@ -29,7 +29,7 @@ COPIES = len(_REACHES)
 # A divisor is at least this share of the range of the inputs, or of the largest absolute value of
 # the map or of the representation.
 SMALL = 0.1
-# Stands for a norm, which is never negative, where there is no representation.
+# Marks a missing representation: a norm is never negative.
 _NONE = -1.0
 
 
@@ -37,20 +37,22 @@ _NONE = -1.0
 class Neighbours:
     """Figures of K perturbed copies of n images; all norms are L2, in float64.
 
-    Changes "relative" are divided value by value, by no less than a tenth of the largest.
+    A relative change is divided value by value, by at least a tenth of the largest value.
 
     Attributes:
-        held: the prediction is that of the original, BoolTensor (n, K).
-        distance: of the copy from the original, (n, K).
-        relative_distance: the same, relative, (n, K).
-        output_change: of all outputs, (n, K).
-        representation_change: relative, of what the last layer reads, (n, K); negative: none.
-        change: of the map, (n, K).
-        relative_change: of the map, relative, (n, K).
-        size: of the map, (n,); NaN for a map of zeros, which has no relative change.
-        limit: halfway to another image's map, scaled to the same norm; at least rounding, (n,).
-        relative_limit: the same, relative, (n,).
-        farthest: the map that changed most among those that count; as the map.
+        held: whether the prediction is that of the original, BoolTensor (n, K).
+        distance: norm of the change of the input, (n, K).
+        relative_distance: norm of the relative change of the input, (n, K).
+        output_change: norm of the change of all outputs, (n, K).
+        representation_change: norm of the relative change of the last layer's input, (n, K);
+            negative if there is no representation.
+        change: norm of the change of the map, (n, K).
+        relative_change: norm of the relative change of the map, (n, K).
+        size: norm of the map, (n,); NaN for a map of zeros, which has no relative change.
+        limit: half of the change to another image's map, which is scaled to the same norm; at
+            least the rounding error, (n,).
+        relative_limit: the same for the relative change, (n,).
+        farthest: the map that changed most among those that count, in the shape of the maps.
     """
 
     held: Tensor
@@ -81,9 +83,10 @@ def neighbours(bench: Bench, explainer: NamedExplainer) -> Neighbours:
     """
     others = other_images(bench.targets)
     maps = bench.maps(explainer)
-    answers = bench.share(("neighbours",), _answers)
-    moved = bench.share(
-        ("neighbours", explainer.name, id(explainer.call)), lambda chunk: _moved(chunk, explainer)
+    of_model = bench.share(("neighbours",), _model_changes)
+    of_maps = bench.share(
+        ("neighbours", explainer.name, id(explainer.call)),
+        lambda chunk: _map_changes(chunk, explainer),
     )
     own = as_float64(maps).flatten(1)
     size = own.norm(dim=1)
@@ -93,17 +96,17 @@ def neighbours(bench: Bench, explainer: NamedExplainer) -> Neighbours:
     divisor = _divisor(own)
     relative_size = (own / divisor).norm(dim=1)
     return Neighbours(
-        held=answers["held"],
-        distance=answers["distance"],
-        relative_distance=answers["relative_distance"],
-        output_change=answers["output_change"],
-        representation_change=answers["representation_change"],
-        change=as_float64(moved["change"]),
-        relative_change=as_float64(moved["relative_change"]),
+        held=of_model["held"],
+        distance=of_model["distance"],
+        relative_distance=of_model["relative_distance"],
+        output_change=of_model["output_change"],
+        representation_change=of_model["representation_change"],
+        change=as_float64(of_maps["change"]),
+        relative_change=as_float64(of_maps["relative_change"]),
         size=size,
         limit=_limit(bench, (own - other).norm(dim=1), size),
         relative_limit=_limit(bench, ((own - other) / divisor).norm(dim=1), relative_size),
-        farthest=moved["farthest"],
+        farthest=of_maps["farthest"],
     )
 
 
@@ -112,7 +115,7 @@ def perturbed(chunk: Bench, number: int) -> Tensor:
 
     Args:
         chunk: a stretch of a bench as `Bench.chunks` makes them.
-        number: of the copy, less than `COPIES`.
+        number: which copy, less than `COPIES`.
     """
     low, high = chunk.bounds
     reach = _REACHES[number] * RADIUS * (high - low)
@@ -141,17 +144,17 @@ def _limit(bench: Bench, null: Tensor, size: Tensor) -> Tensor:
     return torch.maximum(halfway(0.0, null), bench.rounding * size)
 
 
-def _answers(chunk: Bench) -> dict[str, Tensor]:
+def _model_changes(chunk: Bench) -> dict[str, Tensor]:
     """Return the figures of `Neighbours` that do not depend on the explainer, (n, K) each."""
     low, high = chunk.bounds
     inputs = as_float64(chunk.inputs).flatten(1)
     divisor = inputs.abs().clamp(min=SMALL * (high - low))
-    outputs, inside = _asked(chunk, chunk.inputs)
+    outputs, inside = _outputs_and_representation(chunk, chunk.inputs)
     figures: list[dict[str, Tensor]] = []
     for number in range(COPIES):
         copies = perturbed(chunk, number)
         step = as_float64(copies).flatten(1) - inputs
-        theirs, within = _asked(chunk, copies)
+        theirs, within = _outputs_and_representation(chunk, copies)
         figures.append(
             {
                 "held": predicted(theirs) == predicted(outputs),
@@ -172,12 +175,12 @@ def _representation_change(there: Tensor, here: Tensor) -> Tensor:
     return change
 
 
-def _moved(chunk: Bench, explainer: NamedExplainer) -> dict[str, Tensor]:
+def _map_changes(chunk: Bench, explainer: NamedExplainer) -> dict[str, Tensor]:
     """Return the figures of `Neighbours` that depend on the maps: changes, (n, K), and one map."""
     maps = chunk.maps(explainer)
     own = as_float64(maps).flatten(1)
     divisor = _divisor(own)
-    held = chunk.share(("neighbours",), _answers)["held"]
+    held = chunk.share(("neighbours",), _model_changes)["held"]
     farthest, record = own, torch.zeros(len(own), dtype=own.dtype, device=own.device)
     changes, relative = [], []
     for number in range(COPIES):
@@ -204,7 +207,7 @@ def _divisor(rows: Tensor) -> Tensor:
     return torch.maximum(sizes, SMALL * sizes.amax(1, keepdim=True))
 
 
-def _asked(chunk: Bench, inputs: Tensor) -> tuple[Tensor, Tensor]:
+def _outputs_and_representation(chunk: Bench, inputs: Tensor) -> tuple[Tensor, Tensor]:
     """Return outputs, (n, classes), and the last layer's input, (n, m) or (n, 0); float64.
 
     The last layer is the module with parameters of its own that is called last. There is no

@@ -61,8 +61,8 @@ def continuity(bench: Bench, explainer: NamedExplainer) -> Finding:
         facts={
             "largest change": change,
             "change to another image's map": null,
-            "largest |dR|_1/|dx|_2": largest(torch.stack(ratios, 1), counts),
-            "|dR|_1/|dx|_2 to another image's map": _mass(maps - others) / step_length,
+            "largest |dR|_1 / |dx|_2": largest(torch.stack(ratios, 1), counts),
+            "|dR|_1 / |dx|_2 to another image's map": _mass(maps - others) / step_length,
             "steps that kept the prediction": counts.sum(1).double(),
         },
         tensors={"input": bench.inputs, "map": maps, "map at the end of the path": last},

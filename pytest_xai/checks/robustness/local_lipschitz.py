@@ -35,7 +35,10 @@ def local_lipschitz(bench: Bench, explainer: NamedExplainer) -> Finding:
         explainer,
         near,
         figures=(value, limit),
-        facts={"largest |dR|_2/|dx|_2": value, "limit: half of it for another image's map": limit},
+        facts={
+            "largest |dR|_2 / |dx|_2": value,
+            "half of |dR|_2 / |dx|_2 to another image's map": limit,
+        },
         cause="The map amplifies small differences of the input: it contains a steep function, a "
         "division by nearly zero, or the gradient of a network whose units switch nearby.",
     )

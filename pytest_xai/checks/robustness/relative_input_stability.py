@@ -36,7 +36,7 @@ def relative_input_stability(bench: Bench, explainer: NamedExplainer) -> Finding
         figures=(value, limit),
         facts={
             "largest |dR/R|_2 / |dx/x|_2": value,
-            "limit: half of it for another image's map": limit,
+            "half of |dR/R|_2 / |dx/x|_2 to another image's map": limit,
         },
         cause="Small differences of the input change the map out of proportion: it contains a "
         "steep function or a division by nearly zero, or the explainer draws new noise in every "

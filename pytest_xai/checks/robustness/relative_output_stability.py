@@ -36,7 +36,7 @@ def relative_output_stability(bench: Bench, explainer: NamedExplainer) -> Findin
         figures=(value, limit),
         facts={
             "largest |dR/R|_2 / |df|_2": value,
-            "limit: half of it for another image's map": limit,
+            "half of |dR/R|_2 / |df|_2 to another image's map": limit,
         },
         cause="The map changes while the outputs hardly change: it follows a part of the input "
         "that the model does not use, it jumps, or the explainer draws new noise in every call.",

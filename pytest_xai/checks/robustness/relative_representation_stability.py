@@ -41,8 +41,9 @@ def relative_representation_stability(bench: Bench, explainer: NamedExplainer) -
         figures=(value, limit),
         facts={
             "largest |dR/R|_2 / |dL/L|_2": value,
-            "limit: half of it for another image's map": limit,
+            "half of |dR/R|_2 / |dL/L|_2 to another image's map": limit,
         },
         cause="The map changes while the model's representation hardly changes: it follows a part "
-        "of the input that the model does not use, it jumps, or the explainer draws new noise.",
+        "of the input that the model does not use, it jumps, or the explainer draws new noise in "
+        "every call.",
     )
