@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import mutation
+from tools import mutation
 
 ROOT = Path(__file__).parents[1]
 TINY = """\
@@ -36,7 +36,7 @@ def test_it():
 """
 SCRIPT = """\
 import hypothesis, json, pytest, sys
-from benchmarks import mutation
+from tools import mutation
 
 file, *texts = json.load(sys.stdin)
 mutation._SECONDS = 1

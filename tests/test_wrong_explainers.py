@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.who_catches_whom import cases, caught, missed, rights, rows_of, tables
 from fixtures.wrong.shipped import RIGHT, SHIPPED
 from pytest_xai import checks
+from studies.who_catches_whom import cases, caught, missed, rights, rows_of, tables
 
-PAGE = Path(__file__).parents[1] / "docs" / "who-catches-whom.md"
+PAGE = Path(__file__).parents[1] / "docs" / "evidence" / "who-catches-whom.md"
 CASES, RIGHTS = cases(), rights()
 ROWS = rows_of(PAGE.read_text("utf-8"))
 FEW = (

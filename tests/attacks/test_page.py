@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.attacks import ROWS, compared, ours, share_of_deepfool
 from pytest_xai import attacks
+from studies.attacks import ROWS, compared, ours, share_of_deepfool
 
-PAGE = (Path(__file__).parents[2] / "docs" / "attacks.md").read_text("utf-8")
+PAGE = (Path(__file__).parents[2] / "docs" / "evidence" / "attacks.md").read_text("utf-8")
 MADE = PAGE.partition("<!-- table -->")[2].partition("<!-- end of table -->")[0]
 ATTACKS = {
     name

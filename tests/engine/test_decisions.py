@@ -3,11 +3,11 @@
 import pytest
 
 import pytest_xai as xai
-from benchmarks.decisions import sharing, stopping
 from pytest_xai.bench.bench import Bench
 from pytest_xai.engine.run_check import Assignment, judge
 from pytest_xai.protocol import named
 from pytest_xai.subjects import load_digits
+from studies.decisions import sharing, stopping
 
 
 @pytest.mark.parametrize(

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.agreement import PAIRS, compare
+from studies.agreement import PAIRS, compare
 
-PAGE = Path(__file__).parents[2] / "docs" / "agreement.md"
+PAGE = Path(__file__).parents[2] / "docs" / "evidence" / "agreement.md"
 
 
 # Those that sample thousands of masks.

@@ -2,8 +2,8 @@
 
 import pytest
 
-from benchmarks.localisation import FINDERS, explained, hits, marked_squares, shapes_got_right
 from pytest_xai.measures import mass_inside, pointing_game
+from studies.localisation import FINDERS, explained, hits, marked_squares, shapes_got_right
 
 QUICK = ("xai:SIDU", "xai:DeepLiftRevealCancel", "xai:CAM", "captum:LayerGradCam")
 SLOW = ("xai:RISE", "xai:MeaningfulPerturbation")

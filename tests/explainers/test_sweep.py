@@ -4,10 +4,10 @@ import re
 
 import pytest
 
-from benchmarks.sweep import PAGE, Failure, Swept, kept, surprises, sweep, table
 from pytest_xai import checks
 from pytest_xai.explainers import names
 from pytest_xai.explainers.gallery.defects import KNOWN_DEFECTS, expected_failures
+from studies.sweep import PAGE, Failure, Swept, kept, surprises, sweep, table
 
 RIGHT = {
     "captum:InputXGradient": ("linearity", "dummy_feature", "ground_truth", "symmetry"),

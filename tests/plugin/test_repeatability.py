@@ -2,7 +2,7 @@
 
 import pytest
 
-from benchmarks.repeatability import ORDERS, orders, repeats, seeds
+from studies.repeatability import ORDERS, orders, repeats, seeds
 
 
 @pytest.mark.parametrize("count", [2, pytest.param(100, marks=pytest.mark.slow)])

@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from benchmarks.galli import (
+from pytest_xai import checks
+from studies.galli import (
     ATTACKS,
     CHECKS,
     COLUMNS,
@@ -19,9 +20,10 @@ from benchmarks.galli import (
     moved,
     verdict_of,
 )
-from pytest_xai import checks
 
-PAGE = (Path(__file__).parents[3] / "docs" / "adversarial-stability.md").read_text("utf-8")
+PAGE = (Path(__file__).parents[3] / "docs" / "evidence" / "adversarial-stability.md").read_text(
+    "utf-8"
+)
 # Others may add in another order: a pixel or two of a mask change.
 ROUNDING = 0.03
 PLACES = [(subject, attack) for subject in SIZES for attack in ATTACKS]

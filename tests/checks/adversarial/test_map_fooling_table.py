@@ -1,10 +1,10 @@
-"""The margins that docs/map-fooling.md tells of, on fewer images."""
+"""The margins that docs/evidence/map-fooling.md states, on fewer images."""
 
 import pytest
 
-from benchmarks.map_fooling import EXPLAINERS, PROMISED, SIZES, measured
 from pytest_xai import explainers
 from pytest_xai.subjects import load_digits
+from studies.map_fooling import EXPLAINERS, PROMISED, SIZES, measured
 
 OPTIONS = {each.spec: each.options for each in EXPLAINERS}
 TOP = "top 20 %"

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.published_outcomes import (
+from studies.published_outcomes import (
     CHECKS,
     DIFFERENCES,
     METHODS,
@@ -15,7 +15,9 @@ from benchmarks.published_outcomes import (
     verdict_of,
 )
 
-PAGE = (Path(__file__).parents[3] / "docs" / "published-outcomes.md").read_text("utf-8")
+PAGE = (Path(__file__).parents[3] / "docs" / "evidence" / "published-outcomes.md").read_text(
+    "utf-8"
+)
 PLACES = [(subject, check) for subject, checks in CHECKS.items() for check in checks]
 # Others may add in another order: a rank or two of a map changes.
 ROUNDING = 0.03

@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.closed_forms import DEVIATIONS, FORMS, LIMIT, REFUSALS, errors, pairs, subjects
 from pytest_xai.explainers.gallery.catalogue import ENTRIES
+from studies.closed_forms import DEVIATIONS, FORMS, LIMIT, REFUSALS, errors, pairs, subjects
 
-PAGE = Path(__file__).parents[3] / "docs" / "closed-forms.md"
+PAGE = Path(__file__).parents[3] / "docs" / "evidence" / "closed-forms.md"
 # What is wrong where; any other pair has to be right.
 WRONG = {
     "captum:IntegratedGradients(method='riemann_trapezoid')": None,

@@ -1,6 +1,7 @@
 """How much of a map is left when the map itself is attacked, next to noise of the same size?
 
-    python -m benchmarks.map_fooling [--images 100] [--others 32] [--write docs/map-fooling.md]
+    python -m studies.map_fooling [--images 100] [--others 32]
+        [--write docs/evidence/map-fooling.md]
 
 Prints one table for each size of the attack in Markdown: explainers of the gallery on the digits,
 each attacked for its top values, its centre of mass and another image's map. What the page makes
@@ -18,7 +19,6 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from benchmarks.page import print_or_write
 from pytest_xai import Subject, explainers
 from pytest_xai.attacks.fooling import (
     TOLERANCE,
@@ -35,6 +35,7 @@ from pytest_xai.bench.bench import Bench
 from pytest_xai.checks.adversarial._map_fooling import kept_under_noise
 from pytest_xai.protocol import NamedExplainer
 from pytest_xai.subjects import load_digits
+from studies.page import print_or_write
 
 SIZES = {"8/255": 8 / 255, "0.2": 0.2}
 GOALS: Mapping[str, Callable[[Tensor, Tensor], Goal]] = {

@@ -1,6 +1,6 @@
 """How often the sequential tests are wrong, and how soon they decide, on simulated scores.
 
-    python -m benchmarks.false_alarms [--runs 20000] [--images 10000] [--seed 0]
+    python -m studies.false_alarms [--runs 20000] [--images 10000] [--seed 0]
 
 False alarms: the true mean is exactly at the limit, so every decision is one too many. Each run is
 looked at after every round of the real schedule, and once more after every single value; printed is

@@ -1,6 +1,6 @@
 """Do the randomisation checks say what the papers report? Every method, check and bundled subject.
 
-    python -m benchmarks.published_outcomes [--write docs/published-outcomes.md]
+    python -m studies.published_outcomes [--write docs/evidence/published-outcomes.md]
 
 Prints a table in Markdown for each subject and check: figure, limit, interval and outcome of every
 method, what the paper reports of it, and, where the two differ, what was measured that explains it.
@@ -13,9 +13,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cache
 
-from benchmarks.page import page_asked_for, print_or_write
 from pytest_xai import Subject, Verdict, check_explainer, explainers
 from pytest_xai.subjects import load_digits, load_shapes
+from studies.page import page_asked_for, print_or_write
 
 ALPHA = 0.01
 RESPONDS, BLIND = "responds", "blind"

@@ -1,6 +1,6 @@
 """The mutation score: how many small defects, planted one at a time, the tests see.
 
-    python -m benchmarks.mutation [--modules checks/contract] [--share 0.2] [--write PAGE]
+    python -m tools.mutation [--modules checks/contract] [--share 0.2] [--write PAGE]
 
 The defects are cosmic-ray's (an operator replaced, a comparison turned, a constant moved by one, a
 condition negated, a loop left out) and one of our own (an absolute value dropped). What no run of
@@ -18,8 +18,8 @@ not matter: five times that of the same tests without a mutant, and a few second
 it are killed too, and counted apart.
 
 How to read it: a line for each module and, below it, every survivor. A survivor is a line that no
-test holds, or a mutant that means the same; docs/mutation-score.md, whose tables ``--write`` makes,
-says which. With ``--share`` a part is drawn, by a fixed seed, and the score is that of the part.
+test holds, or a mutant that means the same; docs/evidence/mutation-score.md,
+whose tables ``--write`` makes, says which. With ``--share`` a part is drawn, by a fixed seed, and the score is that of the part.
 Exits with 1 below ``--least``.
 """
 
@@ -48,7 +48,7 @@ from typing import Any
 
 import pytest
 
-from benchmarks.page import print_or_write
+from studies.page import print_or_write
 
 ROOT = Path(__file__).parents[1]
 

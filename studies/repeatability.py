@@ -1,6 +1,6 @@
 """Do verdicts repeat, whatever the order, the selection, the workers and the state of the process?
 
-    python -m benchmarks.repeatability [repeats] [orders] [seeds] [--repeats 1000] [--seeds 200]
+    python -m studies.repeatability [repeats] [orders] [seeds] [--repeats 1000] [--seeds 200]
 
 Three parts; without names, all of them. Exits with 1 where one of them does not hold.
 
@@ -72,7 +72,7 @@ import random
 
 import torch
 
-from benchmarks.repeatability import fill
+from studies.repeatability import fill
 
 torch.set_num_threads(1)
 
@@ -154,7 +154,7 @@ def repeats(count: int, hashings: Sequence[str] = ("1", "2")) -> bool:
         moved |= state.differing(RandomState.now())
         if (number + 1) % 100 == 0 or number + 1 == count:
             print(f"{number + 1:>6} runs: {len(found)} different reports", *found, flush=True)
-    command = "import torch; torch.set_num_threads(1); import benchmarks.repeatability as r; "
+    command = "import torch; torch.set_num_threads(1); import studies.repeatability as r; "
     for hashing in hashings:
         words = [sys.executable, "-c", command + "print(r.digest())"]
         new = subprocess.run(  # noqa: S603  # our own command

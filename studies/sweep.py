@@ -1,15 +1,16 @@
 """All right explainers of the gallery on the probes and on generated networks.
 
-    python -m benchmarks.sweep [--explainers captum: xai:RISE] [--networks 300] [--write] [--again]
+    python -m studies.sweep [--explainers captum: xai:RISE] [--networks 300] [--write] [--again]
 
 Prints a line for every explainer and field when it is done, and one for every check that fails on
 it: its figure, its limit, and the smallest network. A check that fails must be a known defect
 (pytest_xai/explainers/gallery/defects.py), and a known defect must fail; the exit status is 1
 otherwise.
 
-With --write what is found is kept in benchmarks/sweep/, one file for each explainer, and the page
-docs/library-defects.md is written from all of them. Those that are kept for as many networks are
-not run again, unless --again says so: a sweep that was cut off goes on where it was.
+With --write the results are kept in studies/sweep/, one file for each explainer, and the page
+docs/evidence/library-defects.md is made from all of these files. An explainer whose file has
+results for as many networks is not run again unless --again is given, so an interrupted sweep
+continues where it stopped.
 """
 
 import argparse
@@ -24,7 +25,6 @@ from pathlib import Path
 
 import torch
 
-from benchmarks.page import put_into
 from pytest_xai import explainers
 from pytest_xai.core.verdict import Verdict
 from pytest_xai.engine.check_explainer import check_explainer, fitting
@@ -33,10 +33,11 @@ from pytest_xai.engine.selection import select
 from pytest_xai.explainers.gallery.defects import KNOWN_DEFECTS, expected_failures
 from pytest_xai.explainers.gallery.demo_entries import GALLERY
 from pytest_xai.subjects.probes import probes
+from studies.page import put_into
 
 ROOT = Path(__file__).parents[1]
-KEPT = ROOT / "benchmarks" / "sweep"
-PAGE = ROOT / "docs" / "library-defects.md"
+KEPT = ROOT / "studies" / "sweep"
+PAGE = ROOT / "docs" / "evidence" / "library-defects.md"
 NETWORKS = 300
 BROKEN = ("failed", "error")
 OPTIONS = {each.spec: each.options for each in GALLERY}

@@ -1,6 +1,6 @@
 """Every attack on the prediction beside a second implementation, on the bundled digits.
 
-    python -m benchmarks.attacks [--write docs/attacks.md]
+    python -m studies.attacks [--write docs/evidence/attacks.md]
 
 The second implementations are torchattacks and the adversarial-robustness-toolbox, which nothing
 else needs: install them for this alone. Success, norms and evaluations of both sides are counted by
@@ -18,10 +18,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from benchmarks.page import page_asked_for, print_or_write
 from pytest_xai import Bench, Subject, attacks
 from pytest_xai.attacks import Attacked
 from pytest_xai.subjects import load_digits
+from studies.page import page_asked_for, print_or_write
 
 IMAGES = 100
 EPSILON = 0.1

@@ -1,6 +1,6 @@
 """How far the explainers of the gallery are from maps that are known in closed form.
 
-    python -m benchmarks.closed_forms [--write docs/closed-forms.md]
+    python -m studies.closed_forms [--write docs/evidence/closed-forms.md]
 
 Prints two tables in Markdown: for every explainer and method the largest error on the probe
 networks, and the pairs that are not right to 1e-6. The tests hold each pair to one or the other
@@ -14,11 +14,11 @@ from functools import cache
 import torch
 from torch import Tensor
 
-from benchmarks.page import page_asked_for, print_or_write
 from pytest_xai import explainers
 from pytest_xai.core.subject import Subject
 from pytest_xai.errors import InvalidArgument, NotApplicable
 from pytest_xai.subjects.probes import probes
+from studies.page import page_asked_for, print_or_write
 
 LIMIT = 1e-6
 

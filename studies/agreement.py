@@ -1,6 +1,6 @@
 """Where two libraries have one method: how far their maps agree, on the same network and images.
 
-    python -m benchmarks.agreement [--write docs/agreement.md]
+    python -m studies.agreement [--write docs/evidence/agreement.md]
 
 Prints a table in Markdown: the largest difference of two maps over the largest value of the first,
 and the mean Spearman correlation, over 16 images in float64. The tests hold the figures to what is
@@ -13,11 +13,11 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor, nn
 
-from benchmarks.page import page_asked_for, print_or_write
 from pytest_xai import explainers, measures
 from pytest_xai.core.seeds import seeded
 from pytest_xai.measures import spatial
 from pytest_xai.subjects import load_digits, load_shapes
+from studies.page import page_asked_for, print_or_write
 
 IMAGES = 16
 

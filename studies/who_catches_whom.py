@@ -1,6 +1,6 @@
 """Which check catches which wrong explainer, of those that are asserted for what it claims.
 
-    python -m benchmarks.who_catches_whom [--write docs/who-catches-whom.md]
+    python -m studies.who_catches_whom [--write docs/evidence/who-catches-whom.md]
 
 Prints two tables in Markdown: the explainers with a defect that libraries have shipped
 (fixtures/wrong/shipped), and those that were made for one check each (the other tables of
@@ -16,7 +16,6 @@ from dataclasses import dataclass, replace
 
 import torch
 
-from benchmarks.page import page_asked_for, print_or_write
 from fixtures.wrong import WRONG
 from fixtures.wrong.shipped import RIGHT, SHIPPED
 from fixtures.wrong.subjects import subject_of
@@ -28,6 +27,7 @@ from pytest_xai.engine.report import Settings
 from pytest_xai.engine.selection import Planned, select
 from pytest_xai.networks import STRUCTURES
 from pytest_xai.protocol import NamedExplainer, named
+from studies.page import page_asked_for, print_or_write
 
 __all__ = ["PLACES", "Case", "cases", "caught", "missed", "rights", "rows_of", "tables"]
 

@@ -1,6 +1,6 @@
 """How far do maps move where an attack changes the prediction? After Galli et al. 2021.
 
-    python -m benchmarks.galli [--write docs/adversarial-stability.md]
+    python -m studies.galli [--write docs/evidence/adversarial-stability.md]
 
 Prints tables in Markdown. For each bundled subject and attack: the mean Dice of the largest 10 % of
 each method's maps before and after, for the original and for the new class, after noise of the same
@@ -18,7 +18,6 @@ import torch
 from scipy.stats import bootstrap
 from torch import Tensor
 
-from benchmarks.page import page_asked_for, print_or_write
 from pytest_xai import Verdict, attacks, checks, explainers
 from pytest_xai.attacks import Attacked
 from pytest_xai.bench.bench import Bench
@@ -26,6 +25,7 @@ from pytest_xai.checks.adversarial._dice import EPSILON, dice_under_attack
 from pytest_xai.engine.run_check import Assignment, judge
 from pytest_xai.protocol import NamedExplainer, named
 from pytest_xai.subjects import load_digits, load_shapes
+from studies.page import page_asked_for, print_or_write
 
 FIRST = "guided Grad-CAM"
 # The specification and the options of each method.

@@ -1,6 +1,6 @@
 """A model that behaves alike and shows another map: which of our checks see it?
 
-    python -m benchmarks.adversarial_model [--images 100] [--write docs/adversarial-model.md]
+    python -m studies.adversarial_model [--images 100] [--write docs/evidence/adversarial-model.md]
 
 The digits network with a linear layer beside it that reads only directions in which the data
 hardly vary (Anders et al. 2020, theorem 1, in its linear form): on the data it adds next to
@@ -16,7 +16,6 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from benchmarks.page import print_or_write
 from pytest_xai import Subject, checks, explainers
 from pytest_xai.bench.bench import Bench
 from pytest_xai.engine.run_check import Assignment, judge
@@ -24,6 +23,7 @@ from pytest_xai.measures import spatial, topk_intersection
 from pytest_xai.protocol import NamedExplainer
 from pytest_xai.subjects import load_digits
 from pytest_xai.subjects.digits import load_digits_images, load_digits_model
+from studies.page import print_or_write
 
 # Directions of least variance of the training images that the layer may read, of 64.
 _QUIET = 20

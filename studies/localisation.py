@@ -1,6 +1,6 @@
 """Do the maps find the object? The pointing game on the shapes, and the mass on the watermark.
 
-    python -m benchmarks.localisation [--images 100] [--write docs/localisation.md]
+    python -m studies.localisation [--images 100] [--write docs/evidence/localisation.md]
 
 Prints two tables in Markdown. First: the share of images whose largest value lies in the object, on
 held-out shapes that the network gets right, beside Grad-CAM and a random map, whose share is about
@@ -16,11 +16,11 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from benchmarks.page import print_or_write
 from pytest_xai import Subject, explainers
 from pytest_xai.measures import mass_inside, pointing_game, spatial
 from pytest_xai.subjects import load_shapes, load_shapes_images
 from pytest_xai.subjects.shapes_watermark import WATERMARKED
+from studies.page import print_or_write
 
 _AT_ONCE = 20
 # Pixels: the 15 of the paper, on images of 500, are 2 on ours of 64.

@@ -1,6 +1,6 @@
 """What stopping at a certain verdict saves, and what sharing saves.
 
-    python -m benchmarks.decisions [--alpha 0.001] [--seed 0]
+    python -m studies.decisions [--alpha 0.001] [--seed 0]
 
 The first table is of the demo's plan. Every check runs twice, each time on a bench of its own: in
 rounds that end with the verdict, as in a session; and to the end, on all images that it looks at.
