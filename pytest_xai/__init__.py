@@ -10,8 +10,9 @@ if TYPE_CHECKING:
     from pytest_xai import checks, explainers, measures
     from pytest_xai import strategies as strategies  # public, but not in __all__; see _ASKED_FOR
     from pytest_xai.bench.bench import Bench
+    from pytest_xai.core.finding import Finding
     from pytest_xai.core.subject import Subject
-    from pytest_xai.core.verdict import Finding, Verdict
+    from pytest_xai.core.verdict import Verdict
     from pytest_xai.engine.check_explainer import check_explainer
     from pytest_xai.engine.report import Report
     from pytest_xai.errors import (
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
         NotApplicable,
         XaiError,
     )
-    from pytest_xai.plugin.cases import parametrize_with_checks
+    from pytest_xai.plugin.parametrize import parametrize_with_checks
     from pytest_xai.protocol import explainer
     from pytest_xai.registry import Cost, check
 
@@ -29,7 +30,7 @@ _HOMES = {
     "Bench": "bench.bench",
     "CheckFailed": "errors",
     "Cost": "registry",
-    "Finding": "core.verdict",
+    "Finding": "core.finding",
     "InvalidArgument": "errors",
     "InvalidAttribution": "errors",
     "NotApplicable": "errors",
@@ -43,7 +44,7 @@ _HOMES = {
     "explainer": "protocol",
     "explainers": "",
     "measures": "",
-    "parametrize_with_checks": "plugin.cases",
+    "parametrize_with_checks": "plugin.parametrize",
     "strategies": "",
 }
 

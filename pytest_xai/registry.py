@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pytest_xai.errors import InvalidArgument, UnknownName
 
@@ -100,6 +100,30 @@ class Check:
     arbitrated: bool
     marks: tuple[str, ...]
     function: Callable[["Bench", "NamedExplainer"], "Finding"]
+
+    @property
+    def figure_name(self) -> str:
+        """What the figure of a verdict is: of one image, a mean, or a share of images."""
+        if not self.figure or self.judged == "exact":
+            return self.figure
+        if self.judged == "mean":
+            return f"mean over the images of the {self.figure}"
+        return f"share of images above their own limit of the {self.figure}"
+
+    @property
+    def labels(self) -> dict[str, Any]:
+        """The fields of a verdict that follow from the check alone."""
+        half = "Half of the images. Limit of each image: " if self.judged == "paired" else ""
+        return {
+            "check": self.name,
+            "family": self.family,
+            "direction": self.direction,
+            "claim": self.claim,
+            "figure_name": self.figure_name,
+            # A share of images has no unit.
+            "unit": "" if self.judged == "paired" else self.unit,
+            "limit_source": half + self.limit_source,
+        }
 
 
 CHECKS: dict[str, Check] = {}

@@ -1,57 +1,15 @@
-"""From figures to a verdict: the one rule for passed, failed and undecided.
+"""The verdict: the outcome of one check on one explainer and one subject. It needs no torch."""
 
-Every comparison is written so that not-a-number never passes.
-"""
-
-import base64
-import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass, field, fields
+from typing import TYPE_CHECKING, Any
 
-import torch
-from torch import Tensor
+if TYPE_CHECKING:
+    from torch import Tensor
 
-__all__ = [
-    "OUTCOMES",
-    "Evaluations",
-    "Finding",
-    "Verdict",
-    "holds",
-    "packed",
-    "tells",
-    "unpacked",
-    "worst",
-]
+__all__ = ["OUTCOMES", "Evaluations", "Verdict", "finite"]
 
 OUTCOMES = ("passed", "failed", "undecided", "not_applicable", "error", "xfailed", "xpassed")
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Finding:
-    """What a check found on the images it was given.
-
-    Attributes:
-        values: the figure per image, (n,); NaN: the image cannot tell and does not count.
-        limits: the limit per image, (n,), or one for all.
-        value_range: smallest and largest possible value, for checks judged by a mean.
-        limit_range: smallest and largest possible limit, for the same.
-        facts: further numbers per image, (n,) each, shown for the worst image and on average.
-        tensors: what pictures need, (n, ...) each, kept for the worst image.
-        left_out: images that were not counted, by reason.
-        cause: the likely cause should the check fail.
-        notes: sentences that belong to the verdict whatever it is.
-    """
-
-    values: Tensor
-    limits: Tensor | float = 0.0
-    value_range: tuple[float, float] = (0.0, 1.0)
-    limit_range: tuple[float, float] = (0.0, 1.0)
-    facts: Mapping[str, Tensor] = field(default_factory=dict)
-    tensors: Mapping[str, Tensor] = field(default_factory=dict)
-    left_out: Mapping[str, int] = field(default_factory=dict)
-    cause: str = ""
-    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -62,6 +20,13 @@ class Evaluations:
     backward: int = 0
     explainer_calls: int = 0
 
+    def __add__(self, other: "Evaluations") -> "Evaluations":
+        return Evaluations(
+            forward=self.forward + other.forward,
+            backward=self.backward + other.backward,
+            explainer_calls=self.explainer_calls + other.explainer_calls,
+        )
+
     def __sub__(self, other: "Evaluations") -> "Evaluations":
         return Evaluations(
             forward=self.forward - other.forward,
@@ -71,7 +36,7 @@ class Evaluations:
 
     @property
     def model(self) -> int:
-        """Forward and backward evaluations together: what a budget counts."""
+        """Forward and backward evaluations together: the number that a budget limits."""
         return self.forward + self.backward
 
 
@@ -80,19 +45,26 @@ class Verdict:
     """The outcome of one check on one explainer and one subject: a row of the JSON report.
 
     Attributes:
-        asserted: it can fail the run.
+        asserted: whether it can fail the run.
         outcome: one of `OUTCOMES`.
+        claim: the sentence that the check tests.
         figure: of the worst image for exact checks, the mean for checks judged by a mean, the share
-            of images above their own limit for paired ones.
-        limit: what the figure is held to; of the same image, or the mean.
+            of images above their own limit for paired checks.
+        figure_name: what the figure is, in words; empty if the check does not say it.
+        unit: of the figure; empty if it has none.
+        limit: the limit of the figure: of the same image, or the mean of the limits.
+        limit_source: where the limit comes from, in a sentence.
         direction: "<=" or ">=", how the figure has to stand to the limit.
-        interval: where the figure lies for all images that could have come, at the verdict's level.
-        images: images that counted.
-        reason: sentences; empty only for a plain pass.
-        counterexample: the worst image: index, likely cause, numbers.
-        reproduce: a shell command or a call that repeats it.
-        traceback: of the guest, for the outcome "error".
-        tensors: of the worst image, for pictures; not part of the row.
+        interval: confidence interval of the figure in the population of images, at the verdict's
+            level, for checks judged from a sample.
+        images: number of images that counted.
+        summary: why the outcome is what it is; empty where the figure and the cause say it.
+        cause: the likely cause of a failure; empty if there is none.
+        notes: further sentences, such as means over the images.
+        counterexample: the worst image: its index, the likely cause, numbers.
+        reproduce: a shell command or a call that repeats the check.
+        traceback: of the error, for the outcome "error".
+        tensors: of the worst image, for pictures; they are not part of the row.
     """
 
     subject: str
@@ -101,107 +73,98 @@ class Verdict:
     family: str
     asserted: bool
     outcome: str
+    claim: str = ""
     figure: float | None = None
+    figure_name: str = ""
+    unit: str = ""
     limit: float | None = None
+    limit_source: str = ""
     direction: str
     interval: tuple[float, float] | None = None
     images: int = 0
     evaluations: Evaluations = Evaluations()
     seconds: float = 0.0
     seed: int = 0
-    reason: str = ""
+    summary: str = ""
+    cause: str = ""
+    notes: tuple[str, ...] = ()
     counterexample: dict[str, Any] | None = None
     reproduce: str = ""
     traceback: str | None = None
-    tensors: Mapping[str, Tensor] = field(default_factory=dict, repr=False, compare=False)
+    tensors: "Mapping[str, Tensor]" = field(default_factory=dict, repr=False, compare=False)
+
+    @property
+    def id(self) -> str:
+        """The id of the pytest item that the gate makes of the check."""
+        return f"xai::{self.subject}::{self.explainer}::{self.check}"
+
+    @property
+    def reason(self) -> str:
+        """Summary, cause and notes as one text; empty only for a plain pass."""
+        # The message of an error may have many lines, of which the first is a summary.
+        head, newline, tail = self.summary.strip().partition("\n")
+        others = [part for part in (self.cause, *self.notes) if part]
+        if head and others and not head.endswith((".", "!", "?", ":")):
+            head += "."
+        return " ".join([*([head] if head else []), *others]) + newline + tail
 
     @property
     def fails_run(self) -> bool:
         """Whether the run must fail because of it."""
         return self.asserted and self.outcome in {"failed", "error", "xpassed"}
 
+    @property
+    def sampled(self) -> bool:
+        """Whether it is among the verdicts that share the run's alpha."""
+        return self.asserted and self.interval is not None
+
     def row(self) -> dict[str, Any]:
-        """The verdict as a row of the JSON report; numbers that are not finite become None."""
-        reason = self.reason
-        if self.traceback:
-            reason = f"{reason}\n{self.traceback}"
-        return {
-            "subject": self.subject,
-            "explainer": self.explainer,
-            "check": self.check,
-            "family": self.family,
-            "asserted": self.asserted,
-            "outcome": self.outcome,
-            "figure": _finite(self.figure),
-            "limit": _finite(self.limit),
-            "direction": self.direction,
-            "interval": None if self.interval is None else [_finite(v) for v in self.interval],
-            "images": self.images,
-            "evaluations": {
-                "forward": self.evaluations.forward,
-                "backward": self.evaluations.backward,
-                "explainer_calls": self.evaluations.explainer_calls,
-            },
-            "seconds": self.seconds,
-            "seed": self.seed,
-            "reason": reason,
-            "counterexample": self.counterexample,
-            "reproduce": self.reproduce,
+        """Return the verdict as a row of the JSON report; numbers that are not finite are None."""
+        skipped = {"tensors", "evaluations", "interval"}
+        values = {
+            each.name: getattr(self, each.name) for each in fields(self) if each.name not in skipped
         }
+        spent = self.evaluations
+        text = self.reason if not self.traceback else f"{self.reason}\n{self.traceback}"
+        row = {
+            **values,
+            "interval": None if self.interval is None else list(self.interval),
+            "evaluations": {
+                "forward": spent.forward,
+                "backward": spent.backward,
+                "explainer_calls": spent.explainer_calls,
+            },
+            "reason": text,
+        }
+        return {key: finite(value) for key, value in row.items()}
 
     @classmethod
     def from_row(cls, row: Mapping[str, Any]) -> "Verdict":
-        """The verdict that a row describes; the traceback stays within the reason."""
-        values = dict(row)
+        """Return the verdict that a row describes."""
+        values = {key: value for key, value in row.items() if key != "reason"}
         values["evaluations"] = Evaluations(**values["evaluations"])
+        values["notes"] = tuple(values["notes"])
         if values["interval"] is not None:
             values["interval"] = tuple(values["interval"])
         return cls(**values)
 
 
-def holds(values: Tensor, limits: Tensor | float, direction: str) -> Tensor:
-    """Per image whether the value keeps its limit, BoolTensor (n,); never true for NaN."""
-    return values <= limits if direction == "<=" else values >= limits
+def finite(value: object) -> Any:
+    """Return the value with every number that is not finite replaced by None, at any depth."""
+    if isinstance(value, float):
+        # NaN differs from itself, and infinity minus itself is NaN.
+        return value if value - value == 0.0 else None
+    if isinstance(value, dict):
+        return {str(key): finite(part) for key, part in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [finite(part) for part in value]
+    return value
 
 
-def tells(values: Tensor, limits: Tensor | float) -> Tensor:
-    """Per image whether its value and its limit can be compared, BoolTensor (n,).
+def __getattr__(name: str) -> Any:  # removed once every module imports from core.finding
+    from pytest_xai.core import finding
 
-    Neither can where one is not-a-number, nor where both are infinite.
-    """
-    return ~torch.isnan(values - limits)
-
-
-def worst(values: Tensor, limits: Tensor, direction: str) -> int | None:
-    """Position of the image that is furthest beyond its limit, or nearest to it.
-
-    Measured as the ratio of value and limit where the limit is neither zero nor infinite:
-    tolerances follow the size of an image's numbers. Images that cannot tell do not count; None
-    if there are no others.
-    """
-    sign = 1.0 if direction == "<=" else -1.0
-    has_size = (limits != 0) & torch.isfinite(limits)
-    scale = torch.where(has_size, limits.abs(), torch.ones_like(limits))
-    excess = sign * (values - limits) / scale
-    usable = (~torch.isnan(excess)).nonzero().flatten()
-    return int(usable[excess[usable].argmax()]) if len(usable) else None
-
-
-def packed(tensor: Tensor) -> dict[str, Any]:
-    """A tensor as JSON can hold it to the bit: its shape, its dtype and its bytes in base64."""
-    values = tensor.detach().cpu().contiguous().flatten()
-    return {
-        "shape": list(tensor.shape),
-        "dtype": str(tensor.dtype).removeprefix("torch."),
-        "base64": base64.b64encode(values.view(torch.uint8).numpy().tobytes()).decode("ascii"),
-    }
-
-
-def unpacked(entry: Mapping[str, Any]) -> Tensor:
-    """The tensor that `packed` made an entry of, such as the adversarial input of a report."""
-    data = bytearray(base64.b64decode(entry["base64"]))
-    return torch.frombuffer(data, dtype=getattr(torch, entry["dtype"])).reshape(entry["shape"])
-
-
-def _finite(value: float | None) -> float | None:
-    return None if value is None or not math.isfinite(value) else value
+    return getattr(
+        finding,
+        {"holds": "within_limit", "tells": "comparable", "worst": "worst_image"}.get(name, name),
+    )

@@ -1,4 +1,4 @@
-"""Checking an explainer by a call: on a subject of the user's, or on all that is built in."""
+"""`check_explainer`: checks an explainer on a subject, or on everything that is built in."""
 
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -7,22 +7,24 @@ from typing import Any, Literal
 
 from pytest_xai import checks as catalogue
 from pytest_xai.bench.bench import Bench
+from pytest_xai.core.run import Run
 from pytest_xai.core.subject import Subject
 from pytest_xai.core.verdict import Verdict
-from pytest_xai.engine.exploration import FIELDS, Wanted
-from pytest_xai.engine.report import Report, Settings
-from pytest_xai.engine.run_check import Assignment, as_expected, judge
-from pytest_xai.engine.selection import Planned, require_budget, select, share_alpha, share_budget
+from pytest_xai.engine.exploration import COLLECTIONS
+from pytest_xai.engine.report import Report
+from pytest_xai.engine.run_check import as_expected, run_check
+from pytest_xai.engine.selection import require_budget, select, share_alpha, share_budget
+from pytest_xai.engine.task import Task
 from pytest_xai.errors import CheckFailed, InvalidArgument, UnknownName
-from pytest_xai.protocol import NamedExplainer, named
+from pytest_xai.protocol import named
 
-__all__ = ["BUDGET", "as_announced", "check_explainer", "fitting", "on_field", "on_subject"]
+__all__ = ["BUDGET", "as_announced", "check_explainer", "fitting", "on_collection", "on_subject"]
 
 # Model evaluations of a call without a subject.
 BUDGET = 8_000_000
-# Of them, half is for the digits, and a quarter for each field of small networks.
+# Half of them is for the digits, and a quarter for each collection of small networks.
 _HALF, _QUARTER = 2, 4
-# What a map of an explainer nobody knows is taken to cost, to share out what a field may spend.
+# Assumed cost of one map of an unknown explainer, in evaluations, to share out the budget.
 _PER_MAP = 50
 
 
@@ -72,119 +74,95 @@ def check_explainer(
         from pytest_xai import explainers as gallery
 
         explainer = gallery.get(explainer)
-    guest = named(explainer)
+    checked = named(explainer)
     names = _names("checks", checks or ()), _names("ignore", ignore)
-    planned = select(guest.traits, select=names[0], ignore=names[1], probes=subject is None)
+    tasks = select(checked, select=names[0], ignore=names[1], probes=subject is None)
     expected = dict(expected_failures or {})
+    planned = [task.check.name for task in tasks]
     for name in expected:
-        if name not in {item.check.name for item in planned}:
-            applying = [item.check.name for item in planned]
-            raise UnknownName.among("check in expected_failures", name, applying)
+        if name not in planned:
+            raise UnknownName.among("check in expected_failures", name, planned)
     if subject is None:
-        settings = Settings(seed=seed, alpha=alpha, budget=BUDGET if budget is None else budget)
-        verdicts = _built_in(guest, planned, settings)
+        run = Run(seed=seed, alpha=alpha, budget=BUDGET if budget is None else budget)
+        verdicts = _built_in(tasks, run)
     else:
-        settings = Settings(seed=seed, alpha=alpha, budget=budget)
-        verdicts = on_subject(_subject(subject), guest, planned, settings)
-    report = Report(as_announced(verdicts, expected), settings)
+        run = Run(seed=seed, alpha=alpha, budget=budget)
+        verdicts = on_subject(_subject(subject), tasks, run)
+    report = Report(as_announced(verdicts, expected), run)
     _announce(report, on_fail)
     return report
 
 
 def on_subject(
-    subject: Subject,
-    guest: NamedExplainer,
-    planned: Sequence[Planned],
-    settings: Settings,
-    *,
-    parts: int = 1,
-    per_map: int = 1,
+    subject: Subject, tasks: Sequence[Task], run: Run, *, parts: int = 1, per_map: int = 1
 ) -> list[Verdict]:
-    """One verdict for each check on one subject.
+    """Return one verdict for each task on one subject.
 
     Args:
         subject: what to explain.
-        guest: whom to check.
-        planned: the checks, which share alpha and the budget.
-        settings: of the call.
-        parts: of so many equal parts of the budget, one is for this subject.
-        per_map: evaluations that a map is taken to cost, to share out the budget.
+        tasks: the tasks, which share alpha and the budget.
+        run: of the call.
+        parts: the budget is split into this many equal parts; one of them is for this subject.
+        per_map: evaluations that one map is assumed to cost, to share out the budget.
     """
-    alpha = share_alpha(settings.alpha, planned)
-    budgets = share_budget(_part(settings.budget, parts), planned, per_map=per_map)
-    bench = Bench(subject, seed=settings.seed)
+    alpha = share_alpha(run.alpha, tasks)
+    budgets = share_budget(_part(run.budget, parts), tasks, per_map=per_map)
+    bench = Bench(subject, seed=run.seed)
     try:
         return [
-            judge(
+            run_check(
                 bench,
-                guest,
-                Assignment(
-                    check=item.check,
-                    asserted=item.asserted,
+                replace(
+                    task,
+                    subject=subject.name,
                     alpha=alpha,
                     budget=budget,
-                    reproduce=_call(
-                        guest,
-                        item.check.name,
-                        replace(settings, alpha=alpha, budget=_whole(budget, parts)),
-                    ),
+                    reproduce=_call(task, replace(run, alpha=alpha, budget=_whole(budget, parts))),
                 ),
             )
-            for item, budget in zip(planned, budgets, strict=True)
+            for task, budget in zip(tasks, budgets, strict=True)
         ]
     finally:
         bench.close()
 
 
-def on_field(
-    field: str, guest: NamedExplainer, planned: Sequence[Planned], settings: Settings
-) -> list[Verdict]:
-    """One verdict for each check on a field of small networks.
+def on_collection(collection: str, tasks: Sequence[Task], run: Run) -> list[Verdict]:
+    """Return one verdict for each task on a collection of small networks.
 
-    Checks that the field is not for are left out: `fitting`.
+    Tasks that the collection is not for are left out: see `fitting`.
 
     Args:
-        field: "probes" or "networks".
-        guest: whom to check.
-        planned: the checks, which share the budget.
-        settings: of the call; a quarter of its budget is this field's.
+        collection: "probes" or "networks".
+        tasks: the tasks, which share the budget.
+        run: of the call; a quarter of its budget is for this collection.
     """
-    chosen = fitting(planned, field)
-    budget = _part(settings.budget, _QUARTER)
-    shares = share_budget(budget, chosen, per_map=_PER_MAP)
-    budgets = {item.check.name: share for item, share in zip(chosen, shares, strict=True)}
-    wanted = Wanted(
-        explainer=guest,
-        checks={item.check.name: item.check for item in chosen},
-        seed=settings.seed,
-    )
-    verdicts = FIELDS[field](wanted, budgets) if chosen else []
-    return [
+    chosen = fitting(tasks, collection)
+    shares = share_budget(_part(run.budget, _QUARTER), chosen, per_map=_PER_MAP)
+    shared = [
         replace(
-            verdict,
-            reproduce=_call(
-                guest,
-                verdict.check,
-                replace(settings, budget=_whole(budgets[verdict.check], _QUARTER)),
-            ),
+            task,
+            subject=collection,
+            budget=share,
+            reproduce=_call(task, replace(run, budget=_whole(share, _QUARTER))),
         )
-        for verdict in verdicts
+        for task, share in zip(chosen, shares, strict=True)
     ]
+    return COLLECTIONS[collection](shared, run.seed) if shared else []
 
 
-def fitting(planned: Sequence[Planned], field: str) -> list[Planned]:
-    """Those of the planned checks that a field is for: asserted, and judged by single images."""
+def fitting(tasks: Sequence[Task], collection: str) -> list[Task]:
+    """Return the tasks that a collection is for: asserted, and judged by single images."""
     return [
-        item
-        for item in planned
-        if item.asserted
-        and item.check.judged == "exact"
-        and (field == "probes" or item.check.scope != "probe")
+        task
+        for task in tasks
+        if task.asserted
+        and task.check.judged == "exact"
+        and (collection == "probes" or task.check.scope != "probe")
     ]
 
 
 def as_announced(verdicts: Sequence[Verdict], expected: Mapping[str, str]) -> list[Verdict]:
-    """Mark what was expected to fail: where it fails anywhere, its passes elsewhere are passes.
+    """Mark expected failures; where a check fails on one subject, its passes elsewhere are passes.
 
     Args:
         verdicts: of one run.
@@ -200,16 +178,14 @@ def as_announced(verdicts: Sequence[Verdict], expected: Mapping[str, str]) -> li
     ]
 
 
-def _built_in(
-    guest: NamedExplainer, planned: Sequence[Planned], settings: Settings
-) -> list[Verdict]:
-    """On the digits and on both fields, each check's verdicts side by side."""
+def _built_in(tasks: Sequence[Task], run: Run) -> list[Verdict]:
+    """Return the verdicts on the digits and on both collections, in the order of the checks."""
     from pytest_xai.subjects import load_digits
 
-    on_images = [item for item in planned if item.check.scope != "probe"]
-    verdicts = on_subject(load_digits(), guest, on_images, settings, parts=_HALF, per_map=_PER_MAP)
-    for field in FIELDS:
-        verdicts += on_field(field, guest, planned, settings)
+    on_images = [task for task in tasks if task.check.scope != "probe"]
+    verdicts = on_subject(load_digits(), on_images, run, parts=_HALF, per_map=_PER_MAP)
+    for collection in COLLECTIONS:
+        verdicts += on_collection(collection, tasks, run)
     order = catalogue.names()
     return sorted(verdicts, key=lambda verdict: order.index(verdict.check))
 
@@ -220,15 +196,15 @@ def _part(budget: int | None, parts: int) -> int | None:
 
 
 def _whole(share: int | None, parts: int) -> int | None:
-    """The budget of which a check has this share where it runs alone."""
+    """Return the budget that gives a check this share when it runs alone."""
     return None if share is None else share * parts
 
 
-def _call(guest: NamedExplainer, check: str, settings: Settings) -> str:
-    """What repeats one check: alone, it has all of alpha and of the budget for itself."""
+def _call(task: Task, run: Run) -> str:
+    """Return the call that repeats one check: alone, it has all of alpha and of the budget."""
     return (
-        f"check_explainer({guest.origin or guest.name}, checks=[{check!r}], "
-        f"seed={settings.seed}, alpha={settings.alpha!r}, budget={settings.budget})"
+        f"check_explainer({task.explainer.origin or task.explainer.name}, "
+        f"checks=[{task.check.name!r}], seed={run.seed}, alpha={run.alpha!r}, budget={run.budget})"
     )
 
 

@@ -1,40 +1,25 @@
-"""The verdicts of one call, and what held for it."""
+"""The report of one call of `check_explainer`: its verdicts, and the description of the run."""
 
-import json
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from typing import overload
 
+from pytest_xai.core.run import Run
 from pytest_xai.core.verdict import Verdict
 
-__all__ = ["Report", "Settings"]
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Settings:
-    """What holds for a whole run.
-
-    Attributes:
-        seed: every random number of the run follows from it.
-        alpha: probability that any sampled verdict of the run is wrong; shared by all of them.
-        budget: model evaluations for the whole run; None: no limit.
-        device: where subjects are moved to; None: where they are.
-        undecided: what an undecided verdict does to the run: "fail", "warn" or "pass".
-    """
-
-    seed: int = 0
-    alpha: float = 0.001
-    budget: int | None = None
-    device: str | None = None
-    undecided: str = "warn"
+__all__ = ["Report"]
 
 
 class Report(Sequence[Verdict]):
-    """The verdicts of one run, in the order of the plan."""
+    """The verdicts of one run, in the order of the plan.
 
-    def __init__(self, verdicts: Iterable[Verdict], settings: Settings) -> None:
+    Args:
+        verdicts: in the order of the plan.
+        run: what holds for all of them.
+    """
+
+    def __init__(self, verdicts: Iterable[Verdict], run: Run) -> None:
         self._verdicts = list(verdicts)
-        self.settings = settings
+        self.run = run
 
     @overload
     def __getitem__(self, index: int) -> Verdict: ...
@@ -55,12 +40,10 @@ class Report(Sequence[Verdict]):
         return [verdict for verdict in self if verdict.fails_run]
 
     def to_json(self) -> str:
-        """The JSON report, schema_version 1."""
-        from pytest_xai.reporting.json_report import report_json
+        """Return the JSON report, schema_version 1."""
+        from pytest_xai.reporting.json_report import report
 
-        settings = self.settings
-        run = {"seed": settings.seed, "alpha": settings.alpha, "budget": settings.budget}
-        return json.dumps(report_json(list(self), run=run), indent=2)
+        return report(self._verdicts, self.run)
 
     def __str__(self) -> str:
         return "\n".join(f"{v.explainer}::{v.check}: {v.outcome} {v.reason}".rstrip() for v in self)

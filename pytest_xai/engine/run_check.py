@@ -2,142 +2,121 @@
 
 import time
 import traceback
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import torch
 
 from pytest_xai.bench.bench import ROUND, Bench
 from pytest_xai.bench.budget import Account
-from pytest_xai.core.verdict import Finding, Verdict, tells
-from pytest_xai.engine.decision import Tally, broken
+from pytest_xai.core.finding import Finding, comparable
+from pytest_xai.core.verdict import Verdict
+from pytest_xai.engine.decision import Decision, broken
+from pytest_xai.engine.task import Progress, Task
 from pytest_xai.errors import GuestError, InvalidArgument, NotApplicable, XaiError
 from pytest_xai.protocol import NamedExplainer
 from pytest_xai.registry import Check
 
-__all__ = ["Assignment", "as_expected", "judge"]
-
-Progress = Callable[[int, int, int], None]
+__all__ = ["as_expected", "finding_on", "rounds", "run_check"]
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Assignment:
-    """One check to run on one explainer.
-
-    Attributes:
-        check: what to run.
-        asserted: its failure fails the run.
-        alpha: level of a check judged by a mean.
-        budget: model evaluations it may owe, for its own and for what it shares; None: no limit.
-        expected: reason why it is expected to fail; None: it is not.
-        reproduce: a command or call that repeats it.
-        progress: called with (images done, images there are, evaluations spent).
-        to_the_end: go on when the verdict is certain, for a comparison with a test of fixed size.
-    """
-
-    check: Check
-    asserted: bool
-    alpha: float = 0.001
-    budget: int | None = None
-    expected: str | None = None
-    reproduce: str = ""
-    progress: Progress | None = None
-    to_the_end: bool = False
-
-
-def judge(bench: Bench, explainer: NamedExplainer, assignment: Assignment) -> Verdict:
+def run_check(bench: Bench, task: Task, *, progress: Progress | None = None) -> Verdict:
     """Run a check on an explainer in rounds of images, until its verdict is certain.
 
-    Never raises for what the guests do: the verdict says it.
+    It never raises for what the explainer, the model or the check does: the verdict says it.
+
+    Args:
+        bench: of the subject.
+        task: the check, the explainer, and how the check is judged.
+        progress: called after every round of images.
     """
     started, before = time.perf_counter(), bench.counter.spent
-    bench.counter.ledger.account = Account(assignment.budget)
+    bench.counter.ledger.account = Account(task.budget)
     try:
-        fields = _outcome(bench, explainer, assignment)
+        fields = _outcome(bench, task, progress)
     except NotApplicable as reason:
-        fields = {"outcome": "not_applicable", "reason": str(reason) or "the check does not apply"}
+        fields = {"outcome": "not_applicable", "summary": str(reason) or "the check does not apply"}
     except GuestError as error:
-        fields = {"outcome": "error", "reason": str(error), "traceback": error.traceback}
+        fields = {"outcome": "error", "summary": str(error), "traceback": error.traceback}
     except XaiError as error:
-        fields = {"outcome": "error", "reason": f"{type(error).__name__}: {error}"}
+        fields = {"outcome": "error", "summary": f"{type(error).__name__}: {error}"}
     except Exception as error:  # noqa: BLE001  # a check may be a guest's as well
         fields = {
             "outcome": "error",
-            "reason": f"the check raised {type(error).__name__}: {error}",
+            "summary": f"the check raised {type(error).__name__}: {error}",
             "traceback": traceback.format_exc(),
         }
     finally:
         bench.counter.ledger.account = Account()
-    check = assignment.check
-    verdict = Verdict(
+    verdict = task.verdict(
+        **fields,
         subject=bench.subject.name,
-        explainer=explainer.name,
-        check=check.name,
-        family=check.family,
-        asserted=assignment.asserted,
-        direction=check.direction,
         evaluations=bench.counter.spent - before,
         seconds=time.perf_counter() - started,
         seed=bench.seed,
-        reproduce=assignment.reproduce,
-        **fields,
     )
-    return verdict if assignment.expected is None else as_expected(verdict, assignment.expected)
+    return verdict if task.expected is None else as_expected(verdict, task.expected)
 
 
-def _outcome(bench: Bench, explainer: NamedExplainer, assignment: Assignment) -> dict[str, Any]:
-    tally = Tally(check=assignment.check, alpha=assignment.alpha)
+def _outcome(bench: Bench, task: Task, progress: Progress | None) -> dict[str, Any]:
+    check, decision = task.check, Decision(check=task.check, alpha=task.alpha)
     before, account = bench.counter.spent, bench.counter.ledger.account
-    limit = min(len(bench), assignment.check.max_images or len(bench))
-    for start, stop in _rounds(limit):
+    limit = min(len(bench), check.max_images or len(bench))
+    for start, stop in rounds(limit):
         owed = account.owed
-        # Of the first round only the least that it can cost is known.
-        per_image = owed / start if start else assignment.check.cost.least
+        # Before the first round only the least that it can cost is known.
+        per_image = owed / start if start else check.cost.least
         finding: Finding | None = None
         view = bench.view(start, stop)
         if account.limit is None or owed + per_image * (stop - start) <= account.limit:
-            finding = _affordable(view, explainer, assignment.check, account)
+            finding = _affordable(view, task.explainer, check, account)
         if finding is None:
-            tally.stopped = (
-                f"The budget of {account.limit} evaluations does not hold another round "
-                f"({owed} spent on {start} images)."
+            decision.stopped = (
+                f"The budget of {account.limit} evaluations is too small for another round of "
+                f"images ({owed} evaluations were spent on {start} images)."
             )
             break
-        tally.add(view.images, finding)
-        if assignment.progress is not None:
-            assignment.progress(stop, limit, (bench.counter.spent - before).model)
-        if tally.decided and not assignment.to_the_end:
+        decision.add(view.images, finding)
+        if progress is not None:
+            progress(stop, limit, (bench.counter.spent - before).model)
+        if decision.decided:
             break
-    return tally.fields()
+    return decision.fields()
 
 
 def _affordable(
     view: Bench, explainer: NamedExplainer, check: Check, account: Account
 ) -> Finding | None:
-    """The finding on one round; None where the budget ended within it: it is no finding then."""
+    """Return the finding on one round; None if the budget ended within the round."""
     try:
-        finding = _round(view, explainer, check)
+        finding = finding_on(view, explainer, check)
     except Exception:
-        # A guest may have caught the refusal and raised something of its own.
+        # An explainer may have caught the refusal and raised an error of its own.
         if account.refused:
             return None
         raise
     return None if account.refused else finding
 
 
-def _rounds(images: int) -> Iterator[tuple[int, int]]:
-    """The first 32 images, then as many again as there were: 32, 64, 128, ..."""
+def rounds(images: int) -> Iterator[tuple[int, int]]:
+    """Yield (start, stop) of rounds that double the images seen so far: 32, 64, 128, ..."""
     start, stop = 0, min(ROUND, images)
     while start < images:
-        # One image alone would be a round without a null: there is no other image's map in it.
+        # A round of one image has no map of another image to compare with.
         stop = images if images - stop == 1 else stop
         yield start, stop
         start, stop = stop, min(2 * stop, images)
 
 
-def _round(bench: Bench, explainer: NamedExplainer, check: Check) -> Finding:
-    """The finding on one round of images, decided in float64 where float32 says it fails."""
+def finding_on(bench: Bench, explainer: NamedExplainer, check: Check) -> Finding:
+    """Return the finding on one round of images; a float32 failure is decided in float64.
+
+    Args:
+        bench: a view of the images of the round.
+        explainer: the explainer to check.
+        check: the check to run.
+    """
     finding = _found(bench, explainer, check)
     if check.arbitrated and bench.inputs.dtype != torch.float64 and broken(finding, check):
         finding = _arbitrate(bench, explainer, check, finding)
@@ -162,8 +141,9 @@ def _arbitrate(bench: Bench, explainer: NamedExplainer, check: Check, finding: F
         return _noted(finding, note)
     if broken(decided, check):
         return _noted(decided, "Confirmed in float64.")
-    if not tells(decided.values, decided.limits).any():
-        return _noted(decided, f"Beyond the limit in {dtype}, but no image can tell in float64.")
+    if not comparable(decided.values, decided.limits).any():
+        note = f"Beyond the limit in {dtype}, but no image can be judged in float64."
+        return _noted(decided, note)
     return _noted(decided, f"Decided in float64: the {dtype} difference is rounding.")
 
 
@@ -172,16 +152,16 @@ def _noted(finding: Finding, note: str) -> Finding:
 
 
 def as_expected(verdict: Verdict, reason: str) -> Verdict:
-    """Turn a failure that was announced into xfailed, and a pass in its place into xpassed.
+    """Turn an expected failure into xfailed, and a pass in its place into xpassed.
 
     Args:
         verdict: of a check that was expected to fail.
-        reason: why it was.
+        reason: why it was expected.
     """
     if verdict.outcome == "failed":
-        text = f"Expected to fail: {reason}. {verdict.reason}".strip()
-        return replace(verdict, outcome="xfailed", reason=text)
+        text = f"Expected to fail: {reason.rstrip('.')}. {verdict.summary}".strip()
+        return replace(verdict, outcome="xfailed", summary=text)
     if verdict.outcome == "passed":
         text = f"Expected to fail ({reason}) but passed: remove the expected failure."
-        return replace(verdict, outcome="xpassed", reason=f"{text} {verdict.reason}".strip())
+        return replace(verdict, outcome="xpassed", summary=text)
     return verdict

@@ -56,18 +56,18 @@ def pytest_configure(config: pytest.Config) -> None:
     for marker in MARKERS:
         config.addinivalue_line("markers", marker)
     found = [_CASE_ID.fullmatch(argument) for argument in config.args]
-    wanted = [match[1] for match in found if match]
+    ids = [match[1] for match in found if match]
     if not is_active(config):
-        if wanted:
-            raise pytest.UsageError(f"{wanted[0]} is a case of pytest-xai: give --xai as well")
+        if ids:
+            raise pytest.UsageError(f"{ids[0]} is a check of pytest-xai: pass --xai as well")
         return
     from pytest_xai.plugin.gate import Gate
 
     config.args = [
         argument for argument, match in zip(config.args, found, strict=True) if not match
     ]
-    narrowed = not wanted and all("::" in argument for argument in config.args)
-    config.pluginmanager.register(Gate(config, wanted, narrowed=narrowed), "xai-gate")
+    narrowed = not ids and all("::" in argument for argument in config.args)
+    config.pluginmanager.register(Gate(config, ids, narrowed=narrowed), "xai-gate")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -86,11 +86,11 @@ def xai_bench(request: pytest.FixtureRequest) -> "Iterator[Bencher]":
     The run's seed and device hold; without ``--xai`` their defaults. The bench of a subject that
     is not registered ends with the test.
     """
-    from pytest_xai.plugin.fixtures import Hand
+    from pytest_xai.plugin.fixtures import FixtureTools
 
-    hand = Hand(request)
-    yield hand.bench
-    hand.close()
+    tools = FixtureTools(request)
+    yield tools.bench
+    tools.close()
 
 
 @pytest.fixture
@@ -101,8 +101,8 @@ def xai_check(request: pytest.FixtureRequest) -> "Iterator[Checker]":
     verdict. Explainer and subject may be names of registered ones. The run's seed, alpha, budget
     and device hold; without ``--xai`` their defaults.
     """
-    from pytest_xai.plugin.fixtures import Hand
+    from pytest_xai.plugin.fixtures import FixtureTools
 
-    hand = Hand(request)
-    yield hand.check
-    hand.close()
+    tools = FixtureTools(request)
+    yield tools.check
+    tools.close()

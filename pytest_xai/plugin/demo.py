@@ -1,41 +1,41 @@
-"""Fills the registry with what a demo checks: bundled subjects, explainers, known failures."""
+"""Registers the demo: bundled subjects, explainers of the gallery, known failures."""
 
-from pytest_xai.plugin.model_repo import Registry
+from pytest_xai.plugin.model_repo import ModelRepo
 
 __all__ = ["fill", "left_out"]
 
-# What a map of the costly methods takes on images of this size leaves room for few.
+# Maps of the expensive methods take long on images of this size, so there are few images.
 _SHAPES = 16
 
 
-def fill(registry: Registry, *, gallery: bool) -> None:
+def fill(repo: ModelRepo, *, gallery: bool) -> None:
     """Register a demo. Explainers whose library is not installed are left out: see `left_out`.
 
     Args:
-        registry: an empty one.
+        repo: an empty one.
         gallery: the whole gallery on all bundled subjects; False: some of it on the digits.
     """
     from pytest_xai.explainers.gallery import demo_entries
 
     chosen = demo_entries.GALLERY if gallery else demo_entries.QUICK
-    registry.subject("digits", _digits)
+    repo.subject("digits", _digits)
     if gallery:
-        registry.subject("shapes", _shapes)
+        repo.subject("shapes", _shapes)
     for each in chosen:
         if _installed(each.spec):
-            registry.explainer(each.name, each.spec, **each.options)
+            repo.explainer(each.name, each.spec, **each.options)
     for expected in demo_entries.EXPECTED_FAILURES:
-        if expected.explainer in registry.explainers and expected.subject in {
+        if expected.explainer in repo.explainers and expected.subject in {
             None,
-            *registry.subjects,
+            *repo.subjects,
         }:
-            registry.expect_failure(
+            repo.expect_failure(
                 expected.explainer, expected.check, expected.reason, subject=expected.subject
             )
 
 
 def left_out(*, gallery: bool) -> list[str]:
-    """What a demo cannot show, a line for each library that is not installed.
+    """Return what a demo leaves out: a line for each library that is not installed.
 
     Args:
         gallery: as for `fill`.
@@ -62,7 +62,7 @@ def _installed(spec: str) -> bool:
 
 
 def _digits() -> object:
-    """The bundled digits, on one thread: sharing 8 x 8 images out takes longer than their work."""
+    """Load the digits, and use one thread: images of 8 x 8 are too small to share the work."""
     import torch
 
     from pytest_xai.subjects import load_digits

@@ -1,4 +1,4 @@
-"""What the fixtures ``xai_bench`` and ``xai_check`` give to hand-written tests."""
+"""The tools behind the fixtures ``xai_bench`` and ``xai_check`` of hand-written tests."""
 
 from typing import Protocol
 
@@ -8,36 +8,36 @@ from pytest_xai import checks
 from pytest_xai.bench.bench import Bench
 from pytest_xai.core.subject import Subject
 from pytest_xai.core.verdict import Verdict
-from pytest_xai.engine.run_check import Assignment
+from pytest_xai.engine.task import Task
 from pytest_xai.errors import UnknownName
-from pytest_xai.plugin.cases import Benches, run_case, settle
+from pytest_xai.plugin.benches import Benches, run_task
 from pytest_xai.plugin.flags import is_active
 from pytest_xai.plugin.items import record
 from pytest_xai.plugin.model_repo import as_explainer
 from pytest_xai.plugin.options import reproduce_command, resolve
-from pytest_xai.plugin.plan import Case
-from pytest_xai.plugin.session import workshop
+from pytest_xai.plugin.session import session_of
+from pytest_xai.plugin.settle import settle
 from pytest_xai.protocol import NamedExplainer
 
-__all__ = ["Bencher", "Checker", "Hand"]
+__all__ = ["Bencher", "Checker", "FixtureTools"]
 
 
 class Bencher(Protocol):
-    """What ``xai_bench`` is."""
+    """The type of the fixture ``xai_bench``."""
 
     def __call__(self, subject: Subject | str) -> Bench:
         """The bench of a subject, or of the registered one of that name."""
 
 
 class Checker(Protocol):
-    """What ``xai_check`` is."""
+    """The type of the fixture ``xai_check``."""
 
     def __call__(self, explainer: object, check: str, subject: Subject | str) -> Verdict:
         """The verdict of one check."""
 
 
-class Hand:
-    """The tools of one test.
+class FixtureTools:
+    """Makes benches and runs checks for one test.
 
     Args:
         request: of the fixture.
@@ -67,25 +67,26 @@ class Hand:
             subject: or the name of a registered one.
 
         Raises:
-            CheckFailed: the check failed, could not run, or could not tell where the run's
+            CheckFailed: the check failed, could not run, or is undecided while the run's
                 ``--xai-undecided`` is "fail".
             UnknownName: there is no such check, explainer or subject.
         """
         __tracebackhide__ = True
         options = resolve(self._config)
         name, benches = self._find(subject)
-        assignment = Assignment(
+        task = Task(
             check=checks.get(check),
+            explainer=self._explainer(explainer),
             asserted=True,
-            alpha=options.alpha,
-            budget=options.budget,
+            subject=name,
+            alpha=options.run.alpha,
+            budget=options.run.budget,
             reproduce=reproduce_command(self._item.nodeid, options, gate=is_active(self._config)),
         )
-        case = Case(subject=name, explainer=self._explainer(explainer), assignment=assignment)
-        verdict = run_case(case, benches, seed=options.seed, progress=None)
+        verdict = run_task(task, benches, seed=options.run.seed)
         record(self._item, verdict)
         if verdict.outcome != "not_applicable":
-            settle(verdict, undecided=options.undecided, claim=assignment.check.claim)
+            settle(verdict, undecided=options.run.undecided)
         return verdict
 
     def close(self) -> None:
@@ -95,21 +96,21 @@ class Hand:
 
     def _find(self, subject: Subject | str) -> tuple[str, Benches]:
         if isinstance(subject, str):
-            shop = workshop(self._config)
-            if subject not in shop.registry.subjects:
-                raise UnknownName.among("subject", subject, shop.registry.subjects)
-            return subject, shop.benches
+            session = session_of(self._config)
+            if subject not in session.repo.subjects:
+                raise UnknownName.among("subject", subject, session.repo.subjects)
+            return subject, session.benches
         for known, benches in self._own:
             if known is subject:
                 return subject.name, benches
-        options = resolve(self._config)
-        benches = Benches({subject.name: subject}, seed=options.seed, device=options.device)
+        run = resolve(self._config).run
+        benches = Benches({subject.name: subject}, seed=run.seed, device=run.device)
         self._own.append((subject, benches))
         return subject.name, benches
 
     def _explainer(self, explainer: object) -> NamedExplainer:
         if isinstance(explainer, str) and ":" not in explainer:
-            registered = workshop(self._config).registry.explainers
+            registered = session_of(self._config).repo.explainers
             if explainer not in registered:
                 raise UnknownName.among("explainer", explainer, registered)
             return registered[explainer]

@@ -11,20 +11,22 @@ from typing import NamedTuple
 
 import pytest
 
+from pytest_xai.reporting import REPORTERS
+
 __all__ = ["MARKERS", "TABLE", "Flag", "add_options", "is_active", "is_listing"]
 
 # Registered with or without --xai. The families are those of `pytest_xai.registry.FAMILIES`, which
 # takes longer to import; a test compares the two.
 MARKERS = (
     "xai: checks an explanation; skipped without --xai",
-    "contract: a check of pytest-xai on the manners of an explainer",
+    "contract: a check of pytest-xai on basic requirements (shape, finite values, no side effects)",
     "axiomatic: a check of pytest-xai on an axiom that an explainer claims",
-    "randomisation: a check of pytest-xai with weights or labels drawn anew",
-    "robustness: a check of pytest-xai with inputs changed a little",
-    "adversarial: a check of pytest-xai with inputs attacked",
-    "faithfulness: a check of pytest-xai on what the model uses",
-    "localisation: a check of pytest-xai on where the object is",
-    "complexity: a check of pytest-xai on how much a map shows",
+    "randomisation: a check of pytest-xai with re-initialised weights or random labels",
+    "robustness: a check of pytest-xai with slightly changed inputs",
+    "adversarial: a check of pytest-xai with adversarial inputs",
+    "faithfulness: a check of pytest-xai on whether the map shows what the model uses",
+    "localisation: a check of pytest-xai on whether the map lies on the object",
+    "complexity: a check of pytest-xai on how concentrated a map is",
     "slow: takes long",
     "gpu: needs a GPU",
 )
@@ -198,8 +200,8 @@ TABLE = (
     ),
     Flag(
         flag="--xai-select",
-        help="keep only these families or checks, or `slow`: those left out without it; "
-        "commas between them, repeatable",
+        help="run only these families or checks, or `slow` for the slow checks, which are not run "
+        "otherwise; separated by commas, repeatable",
         expected=_NAMES,
         read=_names,
         metavar="NAMES",
@@ -207,50 +209,56 @@ TABLE = (
     ),
     Flag(
         flag="--xai-ignore",
-        help="leave these families or checks out; commas between them, repeatable",
+        help="leave out these families or checks; separated by commas, repeatable",
         expected=_NAMES,
         read=_names,
         metavar="NAMES",
         repeats=True,
     ),
-    Flag(
-        flag="--xai-json",
-        help="write all verdicts to this file",
-        expected="the path of a file",
-        read=_path,
-        metavar="PATH",
+    # One option for every reporter that writes to a file, such as --xai-json.
+    *(
+        Flag(
+            flag=f"--xai-{name}",
+            help=reporter.help,
+            expected="the path of a file",
+            read=_path,
+            metavar="PATH",
+        )
+        for name, reporter in REPORTERS.items()
+        if reporter.writes
     ),
     Flag(
         flag="--xai-seed",
-        help="seed of everything random (default: 0)",
+        help="seed of all random numbers (default: 0)",
         expected=f"an integer from 0 to {_LARGEST_SEED}",
         read=_seed,
         metavar="N",
     ),
     Flag(
         flag="--xai-alpha",
-        help="chance of any wrong verdict in the run (default: 0.001)",
+        help="probability that any sampled verdict of the run is wrong (default: 0.001)",
         expected="a number above 0 and below 1",
         read=_alpha,
         metavar="A",
     ),
     Flag(
         flag="--xai-budget",
-        help="most model evaluations of the run, shared out by declared cost (default: no bound)",
+        help="largest number of model evaluations of the run, shared by declared cost "
+        "(default: no limit)",
         expected="an integer of at least 1",
         read=_budget,
         metavar="N",
     ),
     Flag(
         flag="--xai-undecided",
-        help="what verdicts that cannot tell do to the run (default: warn)",
+        help="how undecided verdicts affect the exit status (default: warn)",
         expected=f"one of {', '.join(_POLICIES)}",
         read=_policy,
         metavar="{fail,warn,pass}",
     ),
     Flag(
         flag="--xai-device",
-        help="where subjects run, e.g. cuda:0 (default: where their inputs are)",
+        help="device on which subjects run, e.g. cuda:0 (default: the device of their inputs)",
         expected="the name of a torch device",
         read=_text,
         metavar="DEV",

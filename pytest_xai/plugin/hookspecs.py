@@ -1,17 +1,17 @@
-"""The hook with which a model repo says what is to be checked."""
+"""The hook with which a model repo registers what is to be checked."""
 
 from typing import TYPE_CHECKING
 
 import pytest
 
 if TYPE_CHECKING:
-    from pytest_xai.plugin.model_repo import Registry
+    from pytest_xai.plugin.model_repo import ModelRepo
 
 __all__ = ["pytest_xai_register"]
 
 
 @pytest.hookspec
-def pytest_xai_register(registry: "Registry") -> None:
+def pytest_xai_register(registry: "ModelRepo") -> None:
     """Register subjects, explainers and expected failures; called once per process with ``--xai``.
 
     Every explainer is checked on every subject. In ``conftest.py``::
@@ -37,5 +37,5 @@ def pytest_xai_register(registry: "Registry") -> None:
     ``xai::<subject>::<explainer>::<check>``.
 
     Args:
-        registry: takes the registrations; its methods name what is wrong with a call.
+        registry: takes the registrations; its methods raise an error that names a wrong argument.
     """

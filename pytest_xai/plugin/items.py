@@ -1,4 +1,4 @@
-"""The pytest items of the gate, below collectors for the gate, its subjects and its explainers."""
+"""The pytest items of the gate, in collectors for the gate, its subjects and its explainers."""
 
 import json
 from collections.abc import Callable, Iterator, Sequence
@@ -10,7 +10,7 @@ import pytest
 
 if TYPE_CHECKING:
     from pytest_xai.core.verdict import Verdict
-    from pytest_xai.plugin.plan import Case
+    from pytest_xai.engine.task import Task
 
 __all__ = ["PROPERTY", "CheckItem", "Group", "record"]
 
@@ -18,49 +18,49 @@ __all__ = ["PROPERTY", "CheckItem", "Group", "record"]
 # into JUnit files.
 PROPERTY = "xai"
 
-Run = Callable[["Case", pytest.Item], "Verdict"]
+Run = Callable[["Task", pytest.Item], "Verdict"]
 
 
 class Group(pytest.Collector):
     """The gate (``xai``), one of its subjects, or one explainer on it."""
 
-    cases: Sequence["Case"]
+    tasks: Sequence["Task"]
     run: Run
 
     @classmethod
     def of(cls, parent: pytest.Collector, name: str, run: Run) -> "Group":
-        """An empty group; `fill` gives it its cases."""
+        """Return an empty group; its tasks are set later."""
         top = {"nodeid": name} if isinstance(parent, pytest.Session) else {}
         group: Group = cls.from_parent(parent, name=name, **top)
-        group.cases, group.run = (), run
+        group.tasks, group.run = (), run
         return group
 
     def collect(self) -> Iterator[pytest.Item | pytest.Collector]:
         """One group per subject, in it one per explainer, in it one item per check."""
         depth = self.nodeid.count("::")
         if depth == 2:
-            for case in self.cases:
-                yield CheckItem.of(self, case)
+            for task in self.tasks:
+                yield CheckItem.of(self, task)
             return
-        names = dict.fromkeys(case.id.split("::")[depth + 1] for case in self.cases)
+        names = dict.fromkeys(task.id.split("::")[depth + 1] for task in self.tasks)
         for name in names:
             group = Group.of(self, name, self.run)
-            group.cases = [case for case in self.cases if case.id.split("::")[depth + 1] == name]
+            group.tasks = [task for task in self.tasks if task.id.split("::")[depth + 1] == name]
             yield group
 
 
 class CheckItem(pytest.Item):
     """One check on one explainer and one subject."""
 
-    case: "Case"
+    task: "Task"
     run: Run
 
     @classmethod
-    def of(cls, parent: Group, case: "Case") -> "CheckItem":
-        """The item of a case, with its markers."""
-        check = case.assignment.check
+    def of(cls, parent: Group, task: "Task") -> "CheckItem":
+        """Return the item of a task, with its markers."""
+        check = task.check
         item: CheckItem = cls.from_parent(parent, name=check.name)
-        item.case, item.run = case, parent.run
+        item.task, item.run = task, parent.run
         for marker in ("xai", check.family, *check.marks):
             item.add_marker(marker)
         return item
@@ -69,18 +69,17 @@ class CheckItem(pytest.Item):
         """Skip what needs a GPU where there is none."""
         import torch
 
-        if "gpu" in self.case.assignment.check.marks and not torch.cuda.is_available():
+        if "gpu" in self.task.check.marks and not torch.cuda.is_available():
             pytest.skip("needs a GPU that torch can use")
 
     def runtest(self) -> None:
         """Run the check, hand its row on, and end as the verdict says."""
-        from pytest_xai.plugin.cases import settle
         from pytest_xai.plugin.options import resolve
+        from pytest_xai.plugin.settle import settle
 
-        verdict = self.run(self.case, self)
+        verdict = self.run(self.task, self)
         record(self, verdict)
-        claim = self.case.assignment.check.claim
-        settle(verdict, undecided=resolve(self.config).undecided, claim=claim)
+        settle(verdict, undecided=resolve(self.config).run.undecided)
 
     def repr_failure(self, excinfo: pytest.ExceptionInfo[BaseException], style: Any = None) -> Any:
         """A failed check shows its message, anything else its traceback."""
@@ -88,14 +87,14 @@ class CheckItem(pytest.Item):
 
         if isinstance(excinfo.value, (CheckFailed, pytest.xfail.Exception)):
             # The heading names both already.
-            check, explainer = self.case.assignment.check.name, self.case.explainer.name
+            check, explainer = self.task.check.name, self.task.explainer.name
             return Brief(str(excinfo.value).removeprefix(f"{explainer}::{check}: "))
         return super().repr_failure(excinfo, style)
 
     def reportinfo(self) -> tuple[Path, None, str]:
         """The place of the first part of the id, and a heading for a failure."""
-        check, explainer = self.case.assignment.check.name, self.case.explainer.name
-        heading = f"{check} of {explainer} on {self.case.subject}"
+        check, explainer = self.task.check.name, self.task.explainer.name
+        heading = f"{check} of {explainer} on {self.task.subject}"
         return self.config.rootpath / "xai", None, heading
 
 
@@ -121,7 +120,4 @@ class Brief:
 
 def record(item: pytest.Item, verdict: "Verdict") -> None:
     """Put the verdict's row among the properties of its test's reports."""
-    from pytest_xai.reporting import finite
-
-    row = json.dumps(finite(verdict.row()), allow_nan=False)
-    item.user_properties.append((PROPERTY, row))
+    item.user_properties.append((PROPERTY, json.dumps(verdict.row(), allow_nan=False)))

@@ -1,4 +1,4 @@
-"""What a model repo registers: subjects, explainers and expected failures, by name."""
+"""Takes what a model repo registers: subjects, explainers and expected failures, by name."""
 
 import importlib
 import re
@@ -13,7 +13,7 @@ from pytest_xai.errors import InvalidArgument, UnknownName
 from pytest_xai.explainers.gallery.catalogue import LIBRARIES
 from pytest_xai.protocol import NamedExplainer, named
 
-__all__ = ["Expectation", "Registry", "as_explainer", "import_object"]
+__all__ = ["Expectation", "ModelRepo", "as_explainer", "import_object"]
 
 _NAME = re.compile(r"[A-Za-z0-9_.-]+")
 
@@ -23,7 +23,7 @@ class Expectation:
     """A check that an explainer is known to fail, and why.
 
     Attributes:
-        subject: where; None: on every subject.
+        subject: on which subject; None means on every subject.
     """
 
     explainer: str
@@ -32,14 +32,14 @@ class Expectation:
     subject: str | None = None
 
 
-class Registry:
-    """Takes the registrations of one run.
+class ModelRepo:
+    """The subjects, explainers and expected failures that a model repo registers for one run.
 
     Attributes:
         subjects: a `Subject`, or the factory of one, by name.
         explainers: by name.
         expectations: in the order of registration.
-        picked: by name of an explainer, the method for which the gallery picked an implementation.
+        picked: by name of an explainer, the method for which the gallery chose an implementation.
     """
 
     def __init__(self) -> None:
@@ -49,10 +49,10 @@ class Registry:
         self.picked: dict[str, str] = {}
 
     def subject(self, name: str, factory: Subject | Callable[[], object] | str) -> None:
-        """Register what explanations are about.
+        """Register a subject: the model and the inputs that are explained.
 
         Args:
-            name: how reports and ids call it.
+            name: its name in reports and ids.
             factory: a `Subject`, a function without arguments that returns one (called once per
                 process, when a check first needs it), or where either is: "module:attribute".
 
@@ -73,7 +73,7 @@ class Registry:
         """Register an explainer, to be checked on every subject.
 
         Args:
-            name: how reports and ids call it.
+            name: its name in reports and ids.
             explainer: a callable (model, inputs, targets) -> attributions, a class of such, a name
                 of the gallery such as "captum:LayerGradCam" or "DeepLift", or "module:attribute".
             options: of the gallery's entry, or of the class.
@@ -90,13 +90,13 @@ class Registry:
     def expect_failure(
         self, explainer: str, check: str, reason: str, *, subject: str | None = None
     ) -> None:
-        """Say that a check is known to fail; should it pass, the run fails.
+        """Register a check that is known to fail; if it passes, the run fails.
 
         Args:
             explainer: its registered name.
             check: the check's name.
             reason: why, for the reader of the report; not empty.
-            subject: where; None: on every subject.
+            subject: on which subject; None means on every subject.
 
         Raises:
             InvalidArgument: the reason is empty, or the same was said before.
@@ -114,7 +114,7 @@ class Registry:
         )
 
     def expected(self, subject: str, explainer: str, check: str) -> str | None:
-        """The reason why a case is known to fail; what was said of the subject comes first."""
+        """Return why a check is known to fail, first for the subject; None if it is not."""
         reasons = {
             other.subject: other.reason
             for other in self.expectations
@@ -124,14 +124,14 @@ class Registry:
         return reasons.get(subject, reasons.get(None))
 
     def read_table(self, table: Mapping[str, Mapping[str, object]], root: Path) -> None:
-        """Register what ``[tool.pytest_xai]`` holds; modules are also looked for in ``root``.
+        """Register the entries of ``[tool.pytest_xai]``; modules are also looked for in ``root``.
 
         Raises:
             InvalidArgument: as the methods above, or an entry is malformed.
             MissingDependency: as `explainer`.
         """
         if table and str(root) not in sys.path:
-            # Last: the repo's own modules are found without shadowing anything installed.
+            # At the end, so that the repo's own modules do not shadow installed ones.
             sys.path.append(str(root))
         for name, spec in table.get("subjects", {}).items():
             self.subject(name, _spec(spec, f"subjects.{name}"))
@@ -154,10 +154,10 @@ class Registry:
 def as_explainer(
     explainer: object, options: Mapping[str, object] | None = None, *, name: str | None = None
 ) -> NamedExplainer:
-    """The explainer that a callable, a class, a gallery name or "module:attribute" stands for.
+    """Return the explainer for a callable, a class, a gallery name or "module:attribute".
 
     Raises:
-        InvalidArgument: there is none, or it takes no options.
+        InvalidArgument: there is no such explainer, or it takes no options.
         MissingDependency: the gallery's library is not installed.
     """
     options = dict(options or {})
@@ -188,7 +188,7 @@ def as_explainer(
 
 
 def import_object(spec: str) -> object:
-    """Import what "module:attribute" names.
+    """Import the object that "module:attribute" names.
 
     Raises:
         InvalidArgument: malformed, or the module or attribute does not exist or does not import.

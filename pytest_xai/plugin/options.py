@@ -1,4 +1,4 @@
-"""The options of a run, resolved: what was asked for, and where.
+"""Resolves the options of a run.
 
 The command line beats the ini file, which beats ``[tool.pytest_xai]`` of pyproject.toml, which
 beats the default.
@@ -14,7 +14,9 @@ from typing import Any
 
 import pytest
 
+from pytest_xai.core.run import Run
 from pytest_xai.plugin.flags import TABLE
+from pytest_xai.reporting import REPORTERS
 
 __all__ = ["Options", "reproduce_command", "resolve"]
 
@@ -23,41 +25,25 @@ _STASH = pytest.StashKey["Options"]()
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Options:
-    """What a run was asked for, resolved and valid.
+    """The options of a run, resolved and valid.
 
     Attributes:
-        demo: check the bundled subject and some of the gallery instead of what is registered.
-        gallery: check the whole gallery on all bundled subjects instead.
-        select: families or names of checks to keep; empty: all.
-        ignore: families or names of checks to leave out.
-        json: where the report goes; None: nowhere.
-        seed: of all randomness, 0 to 2**63 - 1.
-        alpha: chance of any wrong verdict in the run, between 0 and 1.
-        budget: most model evaluations of the run; None: no bound.
-        undecided: "fail", "warn" or "pass".
-        device: where subjects run; None: where their inputs are.
+        run: seed, alpha, budget and all other settings that verdicts depend on.
+        files: where reports are written, by the name of the reporter.
         given: keys that were set on the command line.
         table: ``subjects``, ``explainers`` and ``expected_failures`` of pyproject.toml.
         root: the folder of that file.
     """
 
-    demo: bool = False
-    gallery: bool = False
-    select: tuple[str, ...] = ()
-    ignore: tuple[str, ...] = ()
-    json: Path | None = None
-    seed: int = 0
-    alpha: float = 0.001
-    budget: int | None = None
-    undecided: str = "warn"
-    device: str | None = None
+    run: Run = field(default_factory=Run)
+    files: Mapping[str, Path] = field(default_factory=dict)
     given: frozenset[str] = frozenset()
     table: Mapping[str, Mapping[str, object]] = field(default_factory=dict)
     root: Path = Path()
 
 
 def resolve(config: pytest.Config) -> Options:
-    """Read all places once and give the values that count.
+    """Read all places once and return the values that count.
 
     Raises:
         pytest.UsageError: a bad value or an unknown key: where, what came, what was expected.
@@ -68,47 +54,57 @@ def resolve(config: pytest.Config) -> Options:
 
 
 def reproduce_command(node_id: str, options: Options, *, gate: bool = True) -> str:
-    """The shell command that repeats one test with the run's settings.
+    """Return the shell command that repeats one test with the run's settings.
 
     Args:
         node_id: of the test.
-        options: of the run; what is at its default is left out, but for the seed.
+        options: of the run; options at their default are left out, except the seed.
         gate: whether the command needs ``--xai``.
     """
-    words = ["--xai"] * gate + [node_id, "--xai-seed", str(options.seed)]
-    default = Options()
+    run, default = options.run, Run()
+    words = ["--xai"] * gate + [node_id, "--xai-seed", str(run.seed)]
     for key in ("alpha", "budget", "device"):
-        value = getattr(options, key)
+        value = getattr(run, key)
         if value != getattr(default, key):
             words += [f"--xai-{key}", str(value)]
-    # Alpha and budget are shared over what is selected; the ini file repeats itself.
+    # Alpha and budget are shared among the selected checks; the ini file repeats itself.
     for key in ("select", "ignore"):
         if key in options.given:
-            words += [f"--xai-{key}", ",".join(getattr(options, key))]
-    words += ["--xai-demo"] * options.demo + ["--xai-gallery"] * options.gallery
+            words += [f"--xai-{key}", ",".join(getattr(run, key))]
+    words += ["--xai-demo"] * run.demo + ["--xai-gallery"] * run.gallery
     return " ".join(["pytest", *(_quoted(word) for word in words)])
 
 
 def _resolve(config: pytest.Config) -> Options:
     table = _read_table(config.rootpath / "pyproject.toml")
     values: dict[str, Any] = {}
+    files: dict[str, Path] = {}
     given = set()
     for option in TABLE:
-        if option.key not in Options.__slots__:
-            continue
         on_line = config.getoption(option.ini)
         if on_line is not None:
             given.add(option.key)
-            values[option.key] = option.parse(on_line, option.flag)
+            value = option.parse(on_line, option.flag)
         elif raw := config.getini(option.ini):
-            values[option.key] = option.parse(raw, f"ini option {option.ini}")
+            value = option.parse(raw, f"ini option {option.ini}")
         elif option.in_table and option.key in table:
-            values[option.key] = option.parse(table[option.key], f"[tool.pytest_xai] {option.key}")
-    if "json" in values:
-        folder = config.invocation_params.dir if "json" in given else config.rootpath
-        values["json"] = folder / values["json"]
+            value = option.parse(table[option.key], f"[tool.pytest_xai] {option.key}")
+        else:
+            continue
+        if option.key in REPORTERS:
+            folder = config.invocation_params.dir if option.key in given else config.rootpath
+            assert isinstance(value, Path)  # the option reads a path
+            files[option.key] = folder / value
+        elif option.key in Run.__slots__:
+            values[option.key] = value
     registered = {key: table[key] for key in _REGISTERING if key in table}
-    return Options(**values, given=frozenset(given), table=registered, root=config.rootpath)
+    return Options(
+        run=Run(**values),
+        files=files,
+        given=frozenset(given),
+        table=registered,
+        root=config.rootpath,
+    )
 
 
 def _read_table(path: Path) -> dict[str, Any]:

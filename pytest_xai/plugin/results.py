@@ -1,92 +1,92 @@
-"""What the reports of a run say: rows of verdicts, whichever process they come from."""
+"""Collects the verdicts of a run from the reports of its tests, whichever process ran them."""
 
 import json
 from dataclasses import dataclass, field
+from typing import Any
 
 import pytest
 
+from pytest_xai.core.verdict import Verdict
 from pytest_xai.plugin.items import PROPERTY
 from pytest_xai.plugin.options import Options, reproduce_command
-from pytest_xai.reporting import Row
 
-__all__ = ["Facts", "Results", "rows_of"]
+__all__ = ["PlanSummary", "Results", "verdicts_of"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Facts:
-    """What reports need to know of the plan; a worker of pytest-xdist sends it to its controller.
+class PlanSummary:
+    """The part of the plan that reports need; a worker of pytest-xdist sends it to its controller.
 
     Attributes:
-        ids: of all planned cases, in order.
-        shares: model evaluations that each of them may owe, in the same order; empty: no bound.
+        ids: of all planned tasks, in order.
+        shares: the budget of each of them, in the same order; empty means no limit.
         measured: ids of those that are not asserted.
-        checks: family, direction and claim by name, in the order of the registry.
-        subjects: how many are registered.
-        explainers: how many are registered.
-        selected: cases that pytest left of the plan.
+        checks: the fields of a verdict that follow from the check alone, by its name, in the order
+            of the registry.
+        subjects: number of registered subjects.
+        explainers: number of registered explainers.
+        selected: number of tasks that pytest did not deselect.
     """
 
     ids: list[str]
     shares: list[int]
     measured: list[str]
-    checks: dict[str, tuple[str, str, str]]
+    checks: dict[str, dict[str, Any]]
     subjects: int
     explainers: int
     selected: int = 0
 
-    @property
-    def claims(self) -> dict[str, str]:
-        """The sentence that each check tests, by name."""
-        return {name: claim for name, (_, _, claim) in self.checks.items()}
 
-
-def rows_of(report: pytest.TestReport) -> list[Row]:
-    """The rows that a test recorded, in order."""
-    return [json.loads(str(text)) for name, text in report.user_properties if name == PROPERTY]
+def verdicts_of(report: pytest.TestReport) -> list[Verdict]:
+    """Return the verdicts that a test recorded, in order."""
+    rows = [json.loads(str(text)) for name, text in report.user_properties if name == PROPERTY]
+    return [Verdict.from_row(row) for row in rows]
 
 
 @dataclass(slots=True)
 class Results:
-    """The rows of a run.
+    """The verdicts of a run.
 
     Attributes:
-        rows: by node id; a hand-written test may have several.
-        silent: why an item of the gate ended without a verdict, by node id.
+        verdicts: by node id; a hand-written test may have several.
+        without: why an item of the gate ended without a verdict, by node id.
     """
 
-    rows: dict[str, list[Row]] = field(default_factory=dict)
-    silent: dict[str, tuple[str, str]] = field(default_factory=dict)
+    verdicts: dict[str, list[Verdict]] = field(default_factory=dict)
+    without: dict[str, tuple[str, str]] = field(default_factory=dict)
 
     def add(self, report: pytest.TestReport) -> None:
-        """Take the rows of a report; of a repeated test the last run counts."""
-        if rows := rows_of(report):
-            self.rows[report.nodeid] = rows
+        """Take the verdicts of a report; of a repeated test the last run counts."""
+        if found := verdicts_of(report):
+            self.verdicts[report.nodeid] = found
         elif report.nodeid.startswith("xai::") and not report.passed:
-            self.silent[report.nodeid] = (report.outcome, _why(report))
+            self.without[report.nodeid] = (report.outcome, _why(report))
 
-    def spent(self, facts: Facts | None) -> int:
-        """Model evaluations of planned cases: what the budget of a run is about."""
+    def spent(self, plan: PlanSummary | None) -> int:
+        """Return the model evaluations of planned tasks, which the budget of a run limits."""
         return sum(
-            row["evaluations"]["forward"] + row["evaluations"]["backward"]
-            for node_id in (facts.ids if facts else ())
-            for row in self.rows.get(node_id, ())
+            verdict.evaluations.model
+            for node_id in (plan.ids if plan else ())
+            for verdict in self.verdicts.get(node_id, ())
         )
 
-    def in_order(self, facts: Facts | None, options: Options) -> list[Row]:
-        """All rows: the plan's in its order, then those of hand-written tests by their ids.
+    def in_order(self, plan: PlanSummary | None, options: Options) -> list[Verdict]:
+        """Return all verdicts: the plan's in its order, then those of hand-written tests by id.
 
         Args:
-            facts: of the plan; None: it was not made, or no worker lived to tell.
+            plan: of the run; None means that it was not made, or that no worker could send it.
             options: of the run.
         """
-        everything = dict(self.rows)
-        for node_id, (outcome, why) in self.silent.items():
+        everything = dict(self.verdicts)
+        for node_id, (outcome, why) in self.without.items():
             if node_id not in everything:
-                everything[node_id] = [_row_without_verdict(node_id, outcome, why, facts, options)]
-        plan = facts.ids if facts else ()
-        places = {node_id: place for place, node_id in enumerate(plan)}
-        ids = sorted(everything, key=lambda node_id: (places.get(node_id, len(places)), node_id))
-        return [row for node_id in ids for row in everything[node_id]]
+                everything[node_id] = [_without_verdict(node_id, outcome, why, plan, options)]
+        ids = plan.ids if plan else ()
+        places = {node_id: place for place, node_id in enumerate(ids)}
+        ordered = sorted(
+            everything, key=lambda node_id: (places.get(node_id, len(places)), node_id)
+        )
+        return [verdict for node_id in ordered for verdict in everything[node_id]]
 
 
 def _why(report: pytest.TestReport) -> str:
@@ -95,35 +95,24 @@ def _why(report: pytest.TestReport) -> str:
     return report.longreprtext.strip() or "no reason given"
 
 
-def _row_without_verdict(
-    node_id: str, outcome: str, why: str, facts: Facts | None, options: Options
-) -> Row:
-    """The row of an item that was skipped, or that took its worker process down with it."""
+def _without_verdict(
+    node_id: str, outcome: str, why: str, plan: PlanSummary | None, options: Options
+) -> Verdict:
+    """Return the verdict of an item that was skipped, or that ended its worker process."""
     _, subject, explainer, check = node_id.split("::")
-    family, direction, _ = facts.checks[check] if facts else _look_up(check)
-    return Row(
+    return Verdict(
         subject=subject,
         explainer=explainer,
-        check=check,
-        family=family,
-        asserted=facts is None or node_id not in facts.measured,
+        asserted=plan is None or node_id not in plan.measured,
         outcome="not_applicable" if outcome == "skipped" else "error",
-        figure=None,
-        limit=None,
-        direction=direction,
-        interval=None,
-        images=0,
-        evaluations={"forward": 0, "backward": 0, "explainer_calls": 0},
-        seconds=0.0,
-        seed=options.seed,
-        reason=why,
-        counterexample=None,
+        seed=options.run.seed,
+        summary=why,
         reproduce=reproduce_command(node_id, options),
+        **(plan.checks[check] if plan else _labels(check)),
     )
 
 
-def _look_up(check: str) -> tuple[str, str, str]:
+def _labels(check: str) -> dict[str, Any]:
     from pytest_xai import checks
 
-    found = checks.get(check)
-    return found.family, found.direction, found.claim
+    return checks.get(check).labels

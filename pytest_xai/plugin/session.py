@@ -1,4 +1,4 @@
-"""What a process checks with: everything registered, and the benches made of it."""
+"""The session of this process: everything that is registered, and the benches made of it."""
 
 import contextlib
 import traceback
@@ -12,46 +12,46 @@ from pytest_xai.errors import XaiError
 from pytest_xai.plugin.options import resolve
 
 if TYPE_CHECKING:
-    from pytest_xai.plugin.cases import Benches
-    from pytest_xai.plugin.model_repo import Registry
+    from pytest_xai.plugin.benches import Benches
+    from pytest_xai.plugin.model_repo import ModelRepo
 
-__all__ = ["Workshop", "usage_errors", "workshop"]
+__all__ = ["Session", "session_of", "usage_errors"]
 
-_STASH = pytest.StashKey["Workshop"]()
+_STASH = pytest.StashKey["Session"]()
 
 
-def workshop(config: pytest.Config) -> "Workshop":
-    """The one of this process."""
+def session_of(config: pytest.Config) -> "Session":
+    """Return the session of this process; it is created on first use."""
     if _STASH not in config.stash:
-        config.stash[_STASH] = Workshop(config)
+        config.stash[_STASH] = Session(config)
         config.add_cleanup(config.stash[_STASH].close)
     return config.stash[_STASH]
 
 
-class Workshop:
-    """What is registered, and the benches made of it: one per process, also without ``--xai``."""
+class Session:
+    """The registrations and the benches of one process; it also exists without ``--xai``."""
 
     def __init__(self, config: pytest.Config) -> None:
         self._config = config
 
     @cached_property
-    def registry(self) -> "Registry":
-        """What pyproject.toml registers, then what hooks do; for a demo the demo alone.
+    def repo(self) -> "ModelRepo":
+        """The registrations of pyproject.toml, then those of hooks; for a demo those of the demo.
 
         Raises:
             pytest.UsageError: a registration is wrong.
         """
         from pytest_xai.plugin.demo import fill
-        from pytest_xai.plugin.model_repo import Registry
+        from pytest_xai.plugin.model_repo import ModelRepo
 
-        options, registry = resolve(self._config), Registry()
+        options, repo = resolve(self._config), ModelRepo()
         with usage_errors():
-            if options.demo or options.gallery:
-                fill(registry, gallery=options.gallery)
-                return registry
-            registry.read_table(options.table, options.root)
+            if options.run.demo or options.run.gallery:
+                fill(repo, gallery=options.run.gallery)
+                return repo
+            repo.read_table(options.table, options.root)
             try:
-                self._config.hook.pytest_xai_register(registry=registry)
+                self._config.hook.pytest_xai_register(registry=repo)
             except XaiError:
                 raise
             except Exception as error:
@@ -59,15 +59,15 @@ class Workshop:
                     f"pytest_xai_register raised {type(error).__name__}: {error}\n"
                     f"{traceback.format_exc()}"
                 ) from error
-        return registry
+        return repo
 
     @cached_property
     def benches(self) -> "Benches":
         """The benches of the registered subjects."""
-        from pytest_xai.plugin.cases import Benches
+        from pytest_xai.plugin.benches import Benches
 
-        options = resolve(self._config)
-        return Benches(self.registry.subjects, seed=options.seed, device=options.device)
+        run = resolve(self._config).run
+        return Benches(self.repo.subjects, seed=run.seed, device=run.device)
 
     def close(self) -> None:
         """Give all models back as they were."""
@@ -77,7 +77,7 @@ class Workshop:
 
 @contextlib.contextmanager
 def usage_errors() -> Iterator[None]:
-    """Turn errors of this package into pytest's for a user's mistake."""
+    """Turn errors of this package into pytest's error for a user's mistake."""
     try:
         yield
     except XaiError as error:

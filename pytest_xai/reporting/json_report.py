@@ -1,17 +1,15 @@
 """The JSON report, schema_version 1; `schema.json` beside this file describes it."""
 
 import json
-import os
 import platform
-from collections.abc import Iterable, Mapping
+from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path
-from tempfile import NamedTemporaryFile
 from typing import Any
 
-from pytest_xai.reporting import OUTCOMES, HasRow, Row, as_row, fails_run, finite, sampled
+from pytest_xai.core.run import Run
+from pytest_xai.core.verdict import OUTCOMES, Evaluations, Verdict, finite
 
-__all__ = ["report_json", "write_json"]
+__all__ = ["report"]
 
 _PACKAGES = (
     "pytest-xai",
@@ -28,64 +26,57 @@ _PACKAGES = (
 )
 
 
-def report_json(verdicts: Iterable[HasRow | Row], *, run: Mapping[str, object]) -> dict[str, Any]:
-    """Build the report of a run.
+def report(verdicts: Sequence[Verdict], run: Run) -> str:
+    """Return the report of a run as JSON; numbers that are not finite are null.
 
     Args:
-        verdicts: verdicts or their rows, in the order in which they are to stand.
-        run: what the run was asked for (seed, alpha, budget, ...); ``device`` is None where
-            subjects ran where their inputs are.
-
-    Returns:
-        Values that JSON knows; numbers that are not finite are None.
+        verdicts: in the order in which they are reported.
+        run: what holds for all of them.
     """
-    rows = [as_row(verdict) for verdict in verdicts]
-    report = {
+    spent = sum((verdict.evaluations for verdict in verdicts), Evaluations())
+    content = {
         "schema_version": 1,
-        "environment": _environment(run.get("device")),
-        "run": dict(run),
-        "results": rows,
+        "environment": _environment(run.device),
+        "run": _run(run),
+        "results": [verdict.row() for verdict in verdicts],
         "summary": {
-            "verdicts": len(rows),
-            "asserted": sum(row["asserted"] for row in rows),
-            "failing": sum(fails_run(row) for row in rows),
+            "verdicts": len(verdicts),
+            "asserted": sum(verdict.asserted for verdict in verdicts),
+            "failing": sum(verdict.fails_run for verdict in verdicts),
             "sampled": {
-                "verdicts": sum(sampled(row) for row in rows),
-                "any_wrong_at_most": run["alpha"],
+                "verdicts": sum(verdict.sampled for verdict in verdicts),
+                "any_wrong_at_most": run.alpha,
             },
-            "outcomes": {o: sum(row["outcome"] == o for row in rows) for o in OUTCOMES},
+            "outcomes": {o: sum(v.outcome == o for v in verdicts) for o in OUTCOMES},
             "evaluations": {
-                "forward": sum(row["evaluations"]["forward"] for row in rows),
-                "backward": sum(row["evaluations"]["backward"] for row in rows),
-                "explainer_calls": sum(row["evaluations"]["explainer_calls"] for row in rows),
+                "forward": spent.forward,
+                "backward": spent.backward,
+                "explainer_calls": spent.explainer_calls,
             },
-            "seconds": sum(row["seconds"] for row in rows),
+            "seconds": sum(verdict.seconds for verdict in verdicts),
         },
     }
-    return {key: finite(value) for key, value in report.items()}
+    return json.dumps(finite(content), indent=2, allow_nan=False, ensure_ascii=False) + "\n"
 
 
-def write_json(path: Path, payload: Mapping[str, Any]) -> None:
-    """Write the report whole or not at all; folders on the way are made.
-
-    Raises:
-        OSError: the file cannot be written there.
-    """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    text = json.dumps(payload, indent=2, allow_nan=False, ensure_ascii=False) + "\n"
-    with NamedTemporaryFile(
-        "w", encoding="utf-8", dir=path.parent, prefix=f".{path.name}.", delete=False
-    ) as file:
-        file.write(text)
-    try:
-        # A temporary file is its owner's alone; a report has the rights of any new file.
-        umask = os.umask(0)
-        os.umask(umask)
-        Path(file.name).chmod(0o666 & ~umask)
-        Path(file.name).replace(path)
-    except OSError:
-        Path(file.name).unlink(missing_ok=True)
-        raise
+def _run(run: Run) -> dict[str, Any]:
+    limited = run.budget is not None
+    return {
+        "seed": run.seed,
+        "alpha": run.alpha,
+        "budget": run.budget,
+        "spent": run.spent,
+        "left": run.budget - run.spent if run.budget is not None else None,
+        "shares": dict(run.shares) if limited else None,
+        "undecided": run.undecided,
+        "device": run.device,
+        "demo": run.demo or run.gallery,
+        "gallery": run.gallery,
+        "select": run.select,
+        "ignore": run.ignore,
+        "planned": run.planned,
+        "selected": run.selected,
+    }
 
 
 def _environment(device: object) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""What ``--xai-list`` prints: the checks, and the explainers of the gallery."""
+"""Prints the checks and the explainers of the gallery for ``--xai-list``."""
 
 import shutil
 import sys
@@ -23,7 +23,7 @@ def print_listing(file: TextIO | None = None) -> None:
     """Print checks and gallery: as tables on a terminal, as plain blocks into a pipe.
 
     Args:
-        file: where to; None: standard output.
+        file: where to print; None means standard output.
     """
     from pytest_xai import checks, explainers
 
@@ -38,7 +38,7 @@ def print_listing(file: TextIO | None = None) -> None:
 
 
 def describe_checks(checks: Iterable["Check"]) -> list[Entry]:
-    """Name, family, scope, question, claim, limit, source and cost of each check."""
+    """Return name, family, scope, question, claim, figure, limit, source and cost of each check."""
     return [
         (
             check.name,
@@ -46,6 +46,7 @@ def describe_checks(checks: Iterable["Check"]) -> list[Entry]:
                 ("family", ", ".join([check.family, check.scope, *check.marks])),
                 ("question", check.question),
                 ("claim", check.claim),
+                ("figure", _figure(check)),
                 ("limit", f"{check.direction} {check.limit_source}"),
                 ("source", check.source),
                 ("cost", f"{check.cost} per image"),
@@ -56,7 +57,7 @@ def describe_checks(checks: Iterable["Check"]) -> list[Entry]:
 
 
 def describe_gallery(gallery: Iterable["GalleryEntry"]) -> list[Entry]:
-    """Name, summary, library, options, inputs, claims, source and cost of each explainer."""
+    """Return name, summary, library, options, inputs, claims, source and cost of each explainer."""
     return [
         (
             entry.spec,
@@ -78,11 +79,18 @@ def describe_gallery(gallery: Iterable["GalleryEntry"]) -> list[Entry]:
 
 
 def describe_methods(methods: Mapping[str, "Method"]) -> list[Entry]:
-    """Name, picked implementation and why, of each method."""
+    """Return name, chosen implementation and the reason for it, of each method."""
     return [
         (name, [("is", method.spec), ("because", method.reason)])
         for name, method in methods.items()
     ]
+
+
+def _figure(check: "Check") -> str:
+    """Return the name of the figure with its unit."""
+    name = check.figure_name or "not named"
+    unit = check.labels["unit"]
+    return f"{name} ({unit})" if unit else name
 
 
 def _promise(claim: "Claim") -> str:
@@ -104,9 +112,10 @@ def _tables(title: str, entries: Sequence[Entry]) -> str:
     from rich.table import Table
     from rich.text import Text
 
-    from pytest_xai.reporting.terminal import Look
+    from pytest_xai.core.run import Terminal
+    from pytest_xai.reporting.terminal import console_of
 
-    console = Look(width=shutil.get_terminal_size().columns, colour=True).console()
+    console = console_of(Terminal(width=shutil.get_terminal_size().columns, colour=True))
     table = Table(title=Text(title, style="bold"), title_justify="left", show_header=False)
     table.add_column(no_wrap=True)
     table.add_column(no_wrap=True)

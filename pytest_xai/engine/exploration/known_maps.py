@@ -1,28 +1,28 @@
-"""The field of probes: networks whose right maps are known."""
+"""The collection "probes": networks whose right maps are known."""
 
-from collections.abc import Mapping
+from collections.abc import Sequence
 
 from pytest_xai.core.verdict import Verdict
-from pytest_xai.engine.exploration.check_budget import Purse
-from pytest_xai.engine.exploration.exploration_task import Wanted
+from pytest_xai.engine.exploration.check_budget import CheckBudget
 from pytest_xai.engine.exploration.merge import merge
-from pytest_xai.engine.exploration.one_network import examine
+from pytest_xai.engine.exploration.one_network import try_network
+from pytest_xai.engine.task import Task
 from pytest_xai.subjects.probes import probes
 
 __all__ = ["on_probes"]
 
 
-def on_probes(wanted: Wanted, budgets: Mapping[str, int | None]) -> list[Verdict]:
-    """One verdict for each check on all probes.
+def on_probes(tasks: Sequence[Task], seed: int = 0) -> list[Verdict]:
+    """Return one verdict for each task on all probes.
 
     Args:
-        wanted: the explainer, and what is asked of it.
-        budgets: model evaluations that each check may spend, by its name; None: no limit.
+        tasks: exact checks of one explainer, each with its budget.
+        seed: of the run.
     """
-    purses = {name: Purse(budgets[name]) for name in wanted.checks}
+    budgets = {task.check.name: CheckBudget(task.budget) for task in tasks}
     made = probes().values()
-    trials = [
-        examine(make(), wanted, purses, by_now=place / len(made))
+    results = [
+        try_network(make(), tasks, budgets, seed=seed, by_now=place / len(made))
         for place, make in enumerate(made, start=1)
     ]
-    return [merge(name, "probes", trials, wanted, purses[name], None) for name in wanted.checks]
+    return [merge(task, "probes", results, payer=task is tasks[0]) for task in tasks]

@@ -1,4 +1,4 @@
-"""One verdict for a check from what it said on many networks."""
+"""Makes one verdict of a check from its verdicts on many networks."""
 
 import math
 import re
@@ -7,16 +7,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from pytest_xai.core.verdict import Evaluations, Verdict
-from pytest_xai.engine.exploration.check_budget import Purse
-from pytest_xai.engine.exploration.exploration_task import Wanted
-from pytest_xai.engine.exploration.one_network import Trial
+from pytest_xai.engine.exploration.one_network import NetworkResult
+from pytest_xai.engine.task import Task
 
-__all__ = ["SOMEWHERE", "Smallest", "merge", "total"]
+__all__ = ["ONE_PASS_SUFFICES", "Smallest", "merge"]
 
 # Properties that a single network may lack for good reasons: with the same weights for two classes
-# their maps are the same. Who has them shows it somewhere; who lacks them shows it nowhere.
-SOMEWHERE = frozenset({"target_sensitive"})
-# Reasons of the same kind that are worth reading.
+# their maps are the same. An explainer that has the property shows it on some network.
+ONE_PASS_SUFFICES = frozenset({"target_sensitive"})
+# At most this many reasons of the same kind are worth reading.
 _REASONS = 2
 _NUMBER = re.compile(r"\d[\d.,e+-]*")
 _END = re.compile(r"\.\s|\n")
@@ -29,7 +28,7 @@ class Smallest:
     Attributes:
         verdict: of the check on it.
         snippet: Python that builds it and shows the failure.
-        search: what it took to find.
+        search: evaluations that the search for it took.
     """
 
     verdict: Verdict
@@ -38,60 +37,67 @@ class Smallest:
 
 
 def merge(
-    name: str,
-    field: str,
-    trials: Sequence[Trial],
-    wanted: Wanted,
-    purse: Purse,
-    smallest: Smallest | None,
+    task: Task,
+    collection: str,
+    results: Sequence[NetworkResult],
+    *,
+    payer: bool,
+    smallest: Smallest | None = None,
 ) -> Verdict:
-    """The verdict of a check on all networks of a field.
+    """Return the verdict of a check on all networks of a collection.
 
-    Failed or in error where it is on any of them; passed where it passed on some and the others
-    have nothing to say.
+    It is failed or error if it is on any of them; it is passed if it is on some and does not apply
+    to, or does not decide, the others.
 
     Args:
-        name: of the check.
-        field: how reports call these networks: the subject of the verdict.
-        trials: one for each network.
-        wanted: the explainer, and what is asked of it.
-        purse: what the check might spend.
-        smallest: where it fails, and how to see it.
+        task: the check and the explainer.
+        collection: the name of the networks in reports: the subject of the verdict.
+        results: one for each network.
+        payer: whether the cost of what all checks use is counted in this verdict.
+        smallest: the smallest network on which the check fails.
     """
-    verdicts = [trial.verdicts[name] for trial in trials if name in trial.verdicts]
+    name = task.check.name
+    verdicts = [result.verdicts[name] for result in results if name in result.verdicts]
     by_outcome = Counter(verdict.outcome for verdict in verdicts)
-    outcome = _outcome(name, trials, by_outcome)
+    outcome = _outcome(name, results, by_outcome)
     chosen = _worst([each for each in verdicts if each.outcome == outcome])
     if smallest is not None:
         chosen = smallest.verdict
-    base = chosen or _empty(name, wanted)
+    base = chosen or task.verdict("not_applicable")
     spent = [each.evaluations for each in verdicts] + ([smallest.search] if smallest else [])
-    if name == next(iter(wanted.checks)):
-        # Somebody has to pay for what all look at.
-        spent += [trial.shared for trial in trials]
+    if payer:
+        spent += [result.shared for result in results]
+    counted = _counted(outcome, verdicts, len(results))
+    reasons = _reasons(task, results)
+    broken = outcome in {"failed", "error"}
     return replace(
         base,
-        subject=field,
+        subject=collection,
         outcome=outcome,
         images=sum(each.images for each in verdicts),
         seconds=sum(each.seconds for each in verdicts),
-        evaluations=total(spent),
-        reason=_reason(name, base, outcome, trials, purse),
+        evaluations=sum(spent, Evaluations()),
+        summary=base.summary if broken else counted,
+        cause=base.cause if broken else "",
+        notes=(*base.notes, counted, *reasons) if broken else tuple(reasons),
         counterexample=_counterexample(base, smallest),
+        reproduce=task.reproduce,
     )
 
 
-def _outcome(name: str, trials: Sequence[Trial], by_outcome: Counter[str]) -> str:
-    order = ("error", "passed", "failed") if name in SOMEWHERE else ("failed", "error", "passed")
+def _outcome(name: str, results: Sequence[NetworkResult], by_outcome: Counter[str]) -> str:
+    order = ("failed", "error", "passed")
+    if name in ONE_PASS_SUFFICES:
+        order = ("error", "passed", "failed")
     for outcome in (*order, "undecided"):
         if by_outcome[outcome]:
             return outcome
-    # That the others do not apply says nothing of those that were not tried.
-    return "undecided" if _untried(name, trials) else "not_applicable"
+    # The networks that were not tried might have been applicable.
+    return "undecided" if _untried(name, results) else "not_applicable"
 
 
 def _worst(verdicts: Sequence[Verdict]) -> Verdict | None:
-    """The one whose figure is furthest beyond its limit, or nearest to it."""
+    """Return the verdict whose figure is furthest beyond its limit, or nearest to it."""
 
     def excess(verdict: Verdict) -> float:
         if verdict.figure is None or verdict.limit is None:
@@ -104,83 +110,59 @@ def _worst(verdicts: Sequence[Verdict]) -> Verdict | None:
     return max(verdicts, key=excess) if verdicts else None
 
 
-def _empty(name: str, wanted: Wanted) -> Verdict:
-    check = wanted.checks[name]
-    return Verdict(
-        subject="",
-        explainer=wanted.explainer.name,
-        check=name,
-        family=check.family,
-        asserted=True,
-        direction=check.direction,
-        outcome="not_applicable",
-        seed=wanted.seed,
-    )
-
-
-def _reason(name: str, base: Verdict, outcome: str, trials: Sequence[Trial], purse: Purse) -> str:
-    verdicts = [trial.verdicts[name] for trial in trials if name in trial.verdicts]
-    there = sum(each.outcome == outcome for each in verdicts)
+def _counted(outcome: str, verdicts: Sequence[Verdict], networks: int) -> str:
+    """Say on how many networks the outcome is this one."""
+    same = sum(each.outcome == outcome for each in verdicts)
     tried = sum(each.outcome != "not_applicable" for each in verdicts)
-    sentences = [base.reason if outcome in {"failed", "error"} else ""]
     if outcome == "passed":
-        sentences.append(f"Held on {there} of {_count(len(trials))}.")
-    elif outcome == "failed":
-        sentences.append(f"Fails on {there} of the {_count(tried)} that it was tried on.")
-    elif outcome == "error":
-        sentences.append(f"So it is on {there} of the {_count(tried)} that it was tried on.")
-    elif outcome == "undecided":
-        sentences.append(f"None of {_count(len(trials))} decides it.")
-    else:
-        sentences.append(f"Applies to none of {_count(len(trials))}.")
-    sentences += _why_not(name, trials)
-    if untried := _untried(name, trials):
-        sentences.append(f"The budget of {purse.budget:,} evaluations leaves out {untried}.")
-    first, *rest = [sentence for sentence in sentences if sentence]
-    # What a guest said may have many lines, the first of which is a summary.
-    head, newline, tail = first.partition("\n")
-    head = head.strip() + ("" if head.rstrip().endswith((".", "!", "?")) else ".")
-    return " ".join([head, *rest]) + newline + tail
+        return f"The check passes on {same} of {_networks(networks)}."
+    if outcome == "failed":
+        return f"The check fails on {same} of {_networks(tried)} that it was tried on."
+    if outcome == "error":
+        return f"The same outcome occurred on {same} of {_networks(tried)} that it was tried on."
+    if outcome == "undecided":
+        return f"The check is decided on none of {_networks(networks)}."
+    return f"The check applies to none of {_networks(networks)}."
 
 
-def _why_not(name: str, trials: Sequence[Trial]) -> list[str]:
-    """The commonest reasons why a network had nothing to say."""
-    silent: Counter[str] = Counter()
+def _reasons(task: Task, results: Sequence[NetworkResult]) -> list[str]:
+    """Return the commonest reasons why networks were left out, and what the budget left out."""
+    name = task.check.name
+    skipped: Counter[str] = Counter()
     words: dict[str, str] = {}
-    for trial in trials:
-        verdict = trial.verdicts.get(name)
-        reason = trial.refused
+    for result in results:
+        verdict = result.verdicts.get(name)
+        reason = result.refused
         if verdict is not None and verdict.outcome == "not_applicable":
-            reason = verdict.reason
+            reason = verdict.summary
         if reason:
             brief = _brief(reason)
-            # One reason, whatever the numbers in it.
+            # Reasons that differ in their numbers alone are one reason.
             kind = _NUMBER.sub("", brief)
             words.setdefault(kind, brief)
-            silent[kind] += 1
-    return [f"{count} left out: {words[kind]}." for kind, count in silent.most_common(_REASONS)]
+            skipped[kind] += 1
+    found = [
+        f"{_networks(count)} left out: {words[kind]}."
+        for kind, count in skipped.most_common(_REASONS)
+    ]
+    if untried := _untried(name, results):
+        found.append(
+            f"The budget of {task.budget:,} evaluations is too small for {_networks(untried)}."
+        )
+    return found
 
 
 def _brief(reason: str) -> str:
-    """The first sentence, without its full stop."""
+    """Return the first sentence, without its full stop."""
     return _END.split(reason.strip(), maxsplit=1)[0].rstrip(".")
 
 
-def _untried(name: str, trials: Sequence[Trial]) -> int:
-    return sum(not trial.refused and name not in trial.verdicts for trial in trials)
+def _untried(name: str, results: Sequence[NetworkResult]) -> int:
+    return sum(not result.refused and name not in result.verdicts for result in results)
 
 
-def _count(networks: int) -> str:
-    return "1 network" if networks == 1 else f"{networks} networks"
-
-
-def total(parts: Sequence[Evaluations]) -> Evaluations:
-    """The sum of what was spent."""
-    return Evaluations(
-        forward=sum(each.forward for each in parts),
-        backward=sum(each.backward for each in parts),
-        explainer_calls=sum(each.explainer_calls for each in parts),
-    )
+def _networks(count: int) -> str:
+    return "1 network" if count == 1 else f"{count} networks"
 
 
 def _counterexample(base: Verdict, smallest: Smallest | None) -> dict[str, object] | None:

@@ -1,33 +1,34 @@
-"""One small network, and what an explainer's checks say on it."""
+"""Runs the checks of an explainer on one small network."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 from pytest_xai.bench.bench import Bench
 from pytest_xai.core.subject import Subject
 from pytest_xai.core.verdict import Evaluations, Verdict
 from pytest_xai.engine.exploration.cancelling import outputs_cancel
-from pytest_xai.engine.exploration.check_budget import Purse, price
-from pytest_xai.engine.exploration.exploration_task import Wanted
-from pytest_xai.engine.run_check import Assignment, judge
+from pytest_xai.engine.exploration.check_budget import CheckBudget, expected_cost
+from pytest_xai.engine.run_check import run_check
+from pytest_xai.engine.task import Task
 from pytest_xai.errors import GuestError, InvalidArgument, InvalidAttribution, NotApplicable
+from pytest_xai.protocol import NamedExplainer
 
-__all__ = ["Trial", "examine"]
+__all__ = ["NetworkResult", "try_network"]
 
-# Dimensions of a batch of images, the inputs that every explainer here must take.
+# Dimensions of a batch of images, the inputs that every explainer here must accept.
 _IMAGES = 4
-_CANCELS = "an output is what rounding leaves of a sum that cancels"
+_CANCELS = "network skipped: its output is only rounding noise, because its terms cancel"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Trial:
-    """What the checks said on one network.
+class NetworkResult:
+    """The verdicts of the checks on one network.
 
     Attributes:
         label: the network, in a few words.
-        verdicts: by name of the check; those whose purse was empty are not there.
-        refused: why the explainer takes no such network; empty: it does.
-        shared: what the maps cost that all checks look at, which is in no verdict.
+        verdicts: by name of the check; checks whose budget was too small are missing.
+        refused: why the explainer does not accept the network; empty if it does.
+        shared: cost of the maps that all checks use, which is in no verdict.
     """
 
     label: str
@@ -36,66 +37,66 @@ class Trial:
     shared: Evaluations = field(default_factory=Evaluations)
 
 
-def examine(
+def try_network(
     subject: Subject,
-    wanted: Wanted,
-    purses: Mapping[str, Purse],
+    tasks: Sequence[Task],
+    budgets: Mapping[str, CheckBudget],
     *,
+    seed: int,
     by_now: float = 1.0,
-) -> Trial:
-    """Run the checks that can pay for it on one subject.
+) -> NetworkResult:
+    """Run the tasks whose budgets allow it on one subject.
 
-    An explainer that says that it takes no such network, or that raises on inputs that are no
-    images, is not at fault: it was asked for more than it promised.
+    An explainer that says that it does not accept such a network, or that raises on inputs that
+    are not images, is not at fault: it was asked for more than it promised.
 
     Args:
-        subject: small: nothing is looked at in rounds.
-        wanted: the explainer and what is asked of it.
-        purses: what each check may spend, and here spends, by its name.
-        by_now: share of each purse that may be gone after this.
+        subject: a small one: all its images are used at once, not in rounds.
+        tasks: checks of one explainer.
+        budgets: what each check may spend, and spends here, by its name.
+        seed: of the run.
+        by_now: share of each budget that may be spent after this network, from 0 to 1.
     """
     images = len(subject)
-    costs = {name: wanted.checks[name].cost for name in purses}
-    # A map costs one evaluation or more; how many, its first one on this network will show.
+    # A map costs one evaluation or more; the first map on this network shows how many.
     if not any(
-        purse.holds(price(costs[name], images=images, per_map=1), by_now=by_now)
-        for name, purse in purses.items()
+        budgets[task.check.name].affords(
+            expected_cost(task.check.cost, images=images, per_map=1), by_now=by_now
+        )
+        for task in tasks
     ):
-        return Trial(label=subject.name)
-    bench = Bench(subject, seed=wanted.seed)
+        return NetworkResult(label=subject.name)
+    bench = Bench(subject, seed=seed)
     try:
         refused = _CANCELS if outputs_cancel(bench) else ""
         before = bench.counter.spent
-        refused = refused or _refusal(bench, wanted)
+        refused = refused or _refusal(bench, tasks[0].explainer)
         shared = bench.counter.spent
         if refused:
-            return Trial(label=subject.name, refused=refused, shared=shared)
+            return NetworkResult(label=subject.name, refused=refused, shared=shared)
         per_map = max(-(-(shared - before).model // images), 1)
         verdicts = {}
-        for name, purse in purses.items():
-            expected = price(costs[name], images=images, per_map=per_map)
-            if purse.holds(expected, by_now=by_now):
-                verdicts[name] = judge(bench, wanted.explainer, _assignment(wanted, name))
-                purse.pay(expected, verdicts[name].evaluations.model + shared.model)
-        return Trial(label=subject.name, verdicts=verdicts, shared=shared)
+        for task in tasks:
+            name, budget = task.check.name, budgets[task.check.name]
+            expected = expected_cost(task.check.cost, images=images, per_map=per_map)
+            if budget.affords(expected, by_now=by_now):
+                verdicts[name] = run_check(bench, replace(task, budget=None))
+                budget.spend(expected, verdicts[name].evaluations.model + shared.model)
+        return NetworkResult(label=subject.name, verdicts=verdicts, shared=shared)
     finally:
         bench.close()
 
 
-def _refusal(bench: Bench, wanted: Wanted) -> str:
-    """Why the explainer takes no such network; empty: it does."""
+def _refusal(bench: Bench, explainer: NamedExplainer) -> str:
+    """Return why the explainer does not accept such a network; empty if it does."""
     try:
-        bench.maps(wanted.explainer)
+        bench.maps(explainer)
     except (InvalidArgument, NotApplicable) as reason:
         return str(reason)
     except (GuestError, InvalidAttribution) as error:
-        # Images must be explained: there the checks themselves come upon the error. That a map is
-        # not finite has nothing to do with what the inputs are.
+        # Images must be explained: there the checks themselves meet the error. A map that is not
+        # finite has nothing to do with the kind of inputs.
         finite = getattr(error, "problem", "") != "finite"
         if bench.inputs.ndim != _IMAGES and finite:
-            return f"inputs that are no images: {str(error).splitlines()[0]}"
+            return f"inputs that are not images: {str(error).splitlines()[0]}"
     return ""
-
-
-def _assignment(wanted: Wanted, name: str) -> Assignment:
-    return Assignment(check=wanted.checks[name], asserted=True)

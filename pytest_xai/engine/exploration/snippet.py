@@ -1,10 +1,9 @@
-"""A failing case as Python that a user can run."""
+"""Writes a failure on a small network as Python that a user can run."""
 
 import sys
 
 from pytest_xai.core.verdict import Verdict
 from pytest_xai.engine.exploration.example import Example
-from pytest_xai.engine.exploration.exploration_task import Wanted
 from pytest_xai.protocol import NamedExplainer
 
 __all__ = ["snippet"]
@@ -12,29 +11,30 @@ __all__ = ["snippet"]
 _IMPORTS = "import torch\nfrom torch import nn\n"
 
 
-def snippet(example: Example, wanted: Wanted, verdict: Verdict) -> str:
-    """Source that builds a network and its inputs, and raises what the verdict says.
+def snippet(example: Example, explainer: NamedExplainer, verdict: Verdict, *, seed: int) -> str:
+    """Return source that builds a network and its inputs, and raises the failure of the verdict.
 
     Args:
         example: the network and its inputs.
-        wanted: the explainer and the run's seed.
+        explainer: the explainer that was checked.
         verdict: of the check that fails.
+        seed: of the run.
     """
-    source, line = _explainer(wanted.explainer)
+    source, line = _explainer(explainer)
     head = f"{_IMPORTS}\nimport pytest_xai as xai\n{source}"
-    seed = f", seed={wanted.seed}" if wanted.seed else ""
+    seeded = f", seed={seed}" if seed else ""
     return "\n".join(
         [
             head + example.script().removeprefix(_IMPORTS),
             line,
-            f"# {_says(verdict)}",
-            f'xai.check_explainer(explainer, subject, checks=["{verdict.check}"]{seed})',
+            f"# {_result(verdict)}",
+            f'xai.check_explainer(explainer, subject, checks=["{verdict.check}"]{seeded})',
         ]
     )
 
 
 def _explainer(explainer: NamedExplainer) -> tuple[str, str]:
-    """What imports it, and the line that names it ``explainer``."""
+    """Return the import of the explainer, and the line that names it ``explainer``."""
     if explainer.origin:
         return "", f"explainer = {explainer.origin}"
     module = getattr(explainer.call, "__module__", None) or ""
@@ -52,7 +52,7 @@ def _can_be_imported(call: object, module: str, name: str) -> bool:
     return getattr(sys.modules.get(module), name, None) is call
 
 
-def _says(verdict: Verdict) -> str:
+def _result(verdict: Verdict) -> str:
     if verdict.figure is None or verdict.limit is None:
         return verdict.reason.strip().partition("\n")[0]
     bound = "at most" if verdict.direction == "<=" else "at least"
