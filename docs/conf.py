@@ -21,8 +21,8 @@ extensions = [
 source_suffix = {".md": "markdown"}
 exclude_patterns = ["_build"]
 nitpicky = True
-# A name in single backticks in a docstring becomes a link if these pages document it. Types of other
-# libraries, and our own that are not public, stay text.
+# A name in single backticks in a docstring becomes a link if these pages document it. Types of
+# other libraries, and our own that are not public, stay text.
 default_role = "py:obj"
 nitpick_ignore_regex = [("py:(obj|class|exc)", ".*")]
 autodoc_class_signature = "separated"

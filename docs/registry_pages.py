@@ -46,7 +46,7 @@ def checks_page(table: Iterable[Check]) -> str:
     lines = [
         "# Checks",
         "",
-        "Generated from the registry; `pytest --xai-list` prints the same for the installed version.",
+        "Generated from the registry; `pytest --xai-list` prints the same list.",
         "",
         "| check | family | the question it answers |",
         "| --- | --- | --- |",
@@ -96,15 +96,16 @@ def gallery_page(entries: Iterable[GalleryEntry], methods: Mapping[str, Method])
     lines = [
         "# Gallery",
         "",
-        "Explainers that come with pytest-xai, by the names that registration accepts. This page is",
-        "generated; `pytest --xai-list` prints the same. A name begins with the library that it needs:",
+        "Explainers that come with pytest-xai, by the names that registration accepts. This page",
+        "is generated; `pytest --xai-list` prints the same. A name begins with the library that it",
+        "needs:",
         '`pip install "pytest-xai[captum]"` for `captum:...`, `[grad-cam]` for `gradcam:...`.',
         "Names with `xai:` are our own. They and the controls need no further library.",
         "",
         "## Methods by their names alone",
         "",
-        "If you give the name of a method without a library, the implementation that is right on the",
-        "most networks is used, and the run says which one it is.",
+        "If you give the name of a method without a library, the implementation that is right on",
+        "the most networks is used, and the run says which one it is.",
         "",
         "| name | implementation | reason |",
         "| --- | --- | --- |",
@@ -149,10 +150,10 @@ def configuration_page(options: Iterable[Flag]) -> str:
     lines = [
         "# Configuration",
         "",
-        "Generated from the table of options. An option can be given in three places. The command line",
-        "has precedence over the ini file (`[pytest]` in pytest.ini, `[tool.pytest.ini_options]` in",
-        "pyproject.toml), which has precedence over the table `[tool.pytest_xai]` of pyproject.toml,",
-        "which has precedence over the default.",
+        "Generated from the table of options. An option can be given in three places. The command",
+        "line has precedence over the ini file (`[pytest]` in pytest.ini,",
+        "`[tool.pytest.ini_options]` in pyproject.toml), which has precedence over the table",
+        "`[tool.pytest_xai]` of pyproject.toml, which has precedence over the default.",
         "",
         "| command line | ini option | key in `[tool.pytest_xai]` |",
         "| --- | --- | --- |",
@@ -179,15 +180,16 @@ def configuration_page(options: Iterable[Flag]) -> str:
         "(registering)=",
         "## Registering in the table",
         "",
-        "Three further keys of `[tool.pytest_xai]` are tables themselves. They have no option on the",
-        "command line. [Put it in a model repo](../how-to/put-it-in-a-model-repo.md) has an example.",
+        "Three further keys of `[tool.pytest_xai]` are tables themselves. They have no option on",
+        "the command line.",
+        "[Put it in a model repo](../how-to/put-it-in-a-model-repo.md) has an example.",
         "",
         "`subjects`",
         ': name = `"module:attribute"`, a `Subject` or a function that returns one.',
         "",
         "`explainers`",
-        ': name = a name of the gallery or `"module:attribute"`, or a table with this name as `spec`',
-        "  and the explainer's options as further keys:",
+        ': name = a name of the gallery or `"module:attribute"`, or a table with this name as',
+        "  `spec` and the explainer's options as further keys:",
         '  `cam = { spec = "captum:LayerGradCam", layer = "layer4" }`.',
         "",
         "`expected_failures`",
@@ -245,7 +247,7 @@ def _directive(module: str, name: str, value: object) -> Iterator[str]:
     yield "```"
 
 
-def _escape(  # noqa: PLR0913, PLR0917  # the signature is that of Sphinx's event
+def _escape(  # the signature is that of Sphinx's event
     app: Sphinx, what: str, name: str, value: object, options: object, lines: list[str]
 ) -> None:
     """Write a docstring as reStructuredText: escape what is no markup, and mark code as code."""
