@@ -21,11 +21,12 @@ extensions = [
 source_suffix = {".md": "markdown"}
 exclude_patterns = ["_build"]
 nitpicky = True
+# An option such as --xai keeps its two hyphens.
+smartquotes = False
 # A name in single backticks in a docstring becomes a link if these pages document it. Types of
 # other libraries, and our own that are not public, stay text.
 default_role = "py:obj"
 nitpick_ignore_regex = [("py:(obj|class|exc)", ".*")]
-autodoc_class_signature = "separated"
 autodoc_member_order = "bysource"
 autodoc_typehints_format = "short"
 napoleon_use_ivar = True

@@ -166,7 +166,7 @@ def configuration_page(options: Iterable[Flag]) -> str:
     ]
     for each in entries:
         value = "" if each.metavar is None else f" {each.metavar}"
-        lines += ["", f"(option-{each.key})=", f"## {each.flag}", "", f"`{each.flag}{value}`", ""]
+        lines += ["", f"(option-{each.key})=", f"## `{each.flag}{value}`", ""]
         lines += [f"{each.help[0].upper()}{each.help[1:]}.", ""]
         lines += _definitions(
             {

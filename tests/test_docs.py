@@ -311,16 +311,16 @@ def test_the_reporter_of_the_how_to_needs_one_file_and_one_line(pytester: pytest
     [(name, report)] = files_of(page)
     Path(pytester.path, name).write_text(report, "utf-8")
     place = line.replace("pytest_xai.reporting.csv_report", "csv_report")
+    # Loaded by -p, it changes the table before pytest-xai makes options of it.
     pytester.makepyfile(
-        sitecustomize=f"""
+        early=f"""
         from pytest_xai import reporting
         from pytest_xai.reporting import Reporter
 
         reporting.REPORTERS["csv"] = {place}
         """
     )
-    pytester.monkeypatch.setenv("PYTHONPATH", str(pytester.path), prepend=":")
-    options = ["--xai", "--xai-demo", "-k", "saliency and finite"]
+    options = ["-p", "early", "--xai", "--xai-demo", "-k", "saliency and finite"]
     pytester.runpytest_subprocess(*options, "--xai-csv", "out/verdicts.csv")
     lines = Path(pytester.path, "out", "verdicts.csv").read_text("utf-8").splitlines()
     assert lines[0] == "subject,explainer,check,outcome,figure,limit"
