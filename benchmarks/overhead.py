@@ -1,17 +1,20 @@
-"""What the checks cost beside the model: a ResNet-18 at 224 x 224 with random weights.
+"""Measures the time of the checks in addition to the model's own, on a ResNet-18.
 
     python benchmarks/overhead.py [--checks fgsm_dice continuity mprt_cascading] [--repeats 3]
 
-For each check two numbers of seconds of process CPU time: of the check on a saliency explainer, run
-as in a session, and of bare evaluations of the same model, as many as the check counted and in
-the same batches. What a check evaluates forward and backward is one forward with the gradient
-of the input; the rest is forward alone, without gradients. The two alternate, after a warm-up in
-which modules are imported, and their medians are divided.
+The model has random weights, and the images are 224 x 224.
 
-How to read it: a ratio of 1.10 says that all that is not the model (attack, maps, similarities,
-weights drawn anew, looking for side effects) takes 10 % of the model's time. The first line says
-what a bench takes when it is made, once per subject of a session. One thread by default: several
-wait for each other, and process time counts the waiting. Exits with 1 above the limit.
+For each check two process CPU times in seconds: that of the check on a saliency explainer, run as
+in a session, and that of the same number of evaluations of the model alone, in the same batches. A
+forward and a backward evaluation of the check are one forward pass with the gradient of the input;
+the others are forward passes without gradients. The two alternate, after a warm-up that imports
+modules, and their medians are divided.
+
+How to read it: a ratio of 1.10 means that everything except the model (attack, maps, similarities,
+re-initialised weights, the search for side effects) takes 10 % of the model's time. The first line
+is the time that makes a bench, once per subject of a session. One thread is the default, because
+several threads wait for each other and process time counts the waiting. Exits with 1 above the
+limit.
 """
 
 import argparse

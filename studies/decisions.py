@@ -1,16 +1,16 @@
-"""What stopping at a certain verdict saves, and what sharing saves.
+"""Counts the evaluations that early stopping saves, and those that sharing saves.
 
     python -m studies.decisions [--alpha 0.001] [--seed 0]
 
-The first table is of the demo's plan. Every check runs twice, each time on a bench of its own: in
-rounds that end with the verdict, as in a session; and to the end, on all images that it looks at.
+The first table is for the plan of the demo. Every check runs twice, each time on a new bench: in
+rounds until the verdict is certain, as in a session; and to the end, on all images that it uses.
 The two columns are model evaluations, forward and backward, one per image. The first sum must be
-at most half the second one, and no verdict that was certain may be another one at the end. Checks
-of axioms and manners look at 32 images at the most either way, and save nothing here.
+at most half of the second, and a verdict that was certain must be the same at the end. Axiomatic
+checks and contract checks use at most 32 images in both cases, and save nothing here.
 
-The second table is of sharing: mprt_cascading for eight explainers in one session. What they
-evaluate forward in all must be at most 1.1 times their own calls and one model's set: every image
-once on each of the models with weights drawn anew. Exits with 1 where either does not hold.
+The second table is for sharing: mprt_cascading for eight explainers in one session. The number of
+all forward evaluations must be at most 1.1 times those of the explainers' own calls, plus every
+image once on each of the models with re-initialised weights. Exits with 1 if a limit is exceeded.
 """
 
 import argparse
@@ -84,7 +84,7 @@ def spent(found: list[Verdict]) -> Counter[str]:
 
 
 def stopping(alpha: float, seed: int) -> bool:
-    """Print the first table; whether it holds."""
+    """Print the first table; return whether its limits hold."""
     tasks = plan_tasks(demo(), Options(run=Run(demo=True, alpha=alpha, seed=seed)))
     stopped = verdicts(tasks, seed=seed, to_the_end=False)
     ended = verdicts(tasks, seed=seed, to_the_end=True)
@@ -112,7 +112,7 @@ def stopping(alpha: float, seed: int) -> bool:
 
 
 def sharing(seed: int) -> bool:
-    """Print the second table; whether it holds."""
+    """Print the second table; return whether its limit holds."""
     bench = Bench(load_digits(32), seed=seed)
     names = list(demo().explainers.values())[:EXPLAINERS]
     models = len(layers(bench.subject.model, bench.inputs[:1]))
@@ -135,7 +135,7 @@ def sharing(seed: int) -> bool:
 
 
 def _counted(explainer: NamedExplainer, bench: Bench, own: Counter[str]) -> NamedExplainer:
-    """The explainer; its own forward evaluations are added up."""
+    """The explainer, with a count of its own forward evaluations."""
 
     def call(model: nn.Module, inputs: Tensor, targets: Tensor, **options: Tensor) -> object:
         before = bench.counter.spent.forward

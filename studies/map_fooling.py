@@ -1,13 +1,13 @@
-"""How much of a map is left when the map itself is attacked, next to noise of the same size?
+"""Measures the part of a map that is left under an attack on the map, and under noise.
 
     python -m studies.map_fooling [--images 100] [--others 32]
         [--write docs/evidence/map-fooling.md]
 
 Prints one table for each size of the attack in Markdown: explainers of the gallery on the digits,
-each attacked for its top values, its centre of mass and another image's map. What the page makes
-promises of is measured on more images than the others. Every adversarial
-input is looked at once more, in plain torch: its class, its confidence, its bounds, its size.
-Exits with 1 if one of them breaks its word, or if a margin that the page promises is missed.
+each attacked for its top values, its centre of mass and another image's map. Rows for which the
+page states a margin are measured on more images. Plain torch verifies the class, confidence, bounds
+and size of every adversarial input. Exits with 1 if one of them is invalid, or if a margin that the
+page states is not reached.
 """
 
 import argparse

@@ -1,21 +1,21 @@
-"""Do verdicts repeat, whatever the order, the selection, the workers and the state of the process?
+"""Counts verdicts that differ between runs, orders, selections, workers and seeds.
 
     python -m studies.repeatability [repeats] [orders] [seeds] [--repeats 1000] [--seeds 200]
 
-Three parts; without names, all of them. Exits with 1 where one of them does not hold.
+There are three parts; all run if none is named. Exits with 1 if a limit is exceeded.
 
 repeats
-    The same run again and again in one process, then in two new ones that hash words otherwise.
-    Before each run the global generators get another state, which the run has to leave as it is.
-    How many different JSON reports there are, times taken out: must be 1.
+    The same run many times in one process, then in two new processes with other hash seeds. Before
+    each run the global generators get another state, which the run must not change. The number of
+    different JSON reports, without times, must be 1.
 orders
-    The same run under pytest: as it is, backwards, in random orders, one check alone (-k), one case
-    alone, on two workers, without pytest-randomly; then the same with a budget that does not
-    suffice for all. How many verdicts differ from those of the first run, counts of evaluations
-    taken out, which tell who was first: must be 0.
+    The same run under pytest: in the normal order, backwards, in random orders, with one check
+    (-k), with one item, on two workers, without pytest-randomly; then the same with a budget that
+    is too small for all. The number of verdicts that differ from those of the first run must be 0.
+    Counts of evaluations are not compared, because they depend on the order.
 seeds
-    Right explainers with many seeds, which decide the order of the images and all draws. How many
-    verdicts failed: at most alpha times the number of runs.
+    Right explainers with many seeds; all random numbers follow from the seed. The number of failed
+    verdicts must be at most alpha times the number of runs.
 
 The runs are small: digits, four explainers of which two draw random numbers, exact and sampled
 checks.
@@ -139,7 +139,7 @@ def poisoned(number: int) -> RandomState:
 
 
 def repeats(count: int, hashings: Sequence[str] = ("1", "2")) -> bool:
-    """Part 1; whether it holds.
+    """Part 1; return whether its limit holds.
 
     Args:
         count: runs in this process.
@@ -170,7 +170,7 @@ def repeats(count: int, hashings: Sequence[str] = ("1", "2")) -> bool:
 
 
 def orders(variants: Sequence[tuple[str, str, tuple[str, ...]]] = ORDERS) -> bool:
-    """Part 2; whether it holds."""
+    """Part 2; return whether its limit holds."""
     held = True
     for budget in ((), (f"--xai-budget={BUDGET}",)):
         with tempfile.TemporaryDirectory() as folder:
@@ -218,7 +218,7 @@ def _environment(**more: str) -> dict[str, str]:
 
 
 def seeds(count: int, alphas: Sequence[float] = ALPHAS) -> bool:
-    """Part 3; whether it holds."""
+    """Part 3; return whether its limit holds."""
     repo = ModelRepo()
     fill(repo, images=None, names=RIGHT)
     outcomes = {alpha: Counter[str]() for alpha in alphas}

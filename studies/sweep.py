@@ -1,4 +1,4 @@
-"""All right explainers of the gallery on the probes and on generated networks.
+"""Checks all right explainers of the gallery on the probes and on generated networks.
 
     python -m studies.sweep [--explainers captum: xai:RISE] [--networks 300] [--write] [--again]
 
@@ -119,7 +119,7 @@ def sweep(
 
     Args:
         spec: its name in the gallery.
-        networks: random ones, beside one for every structure.
+        networks: number of random networks, besides one for every structure.
         checks: those to run; none named: all that are asserted.
     """
     torch.set_num_threads(1)
@@ -216,7 +216,7 @@ def table(found: Mapping[str, Sequence[Swept]]) -> str:
     silent = sum(len(row.silent) for row in rows)
     tried = " or ".join(map(str, networks))
     summary = (
-        f"{len(found)} explainers, on {len(probes())} probes and on {tried} random networks beside "
+        f"{len(found)} explainers, on {len(probes())} probes and on {tried} random networks and "
         f"one for every structure: {passed} cells (explainer, check, field) passed, {len(failing)} "
         f"fail, and in {silent} no network applies or decides."
     )

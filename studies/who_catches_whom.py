@@ -1,11 +1,10 @@
-"""Which check catches which wrong explainer, of those that are asserted for what it claims.
+"""Runs the asserted checks on wrong explainers, and lists the checks that fail each of them.
 
     python -m studies.who_catches_whom [--write docs/evidence/who-catches-whom.md]
 
 Prints two tables in Markdown: the explainers with a defect that libraries have shipped
 (fixtures/wrong/shipped), and those that were made for one check each (the other tables of
-fixtures/wrong). The tests hold the page to what the checks say
-(tests/test_wrong_explainers.py).
+fixtures/wrong). The tests compare the page with the verdicts (tests/test_wrong_explainers.py).
 """
 
 import sys
@@ -16,7 +15,6 @@ from dataclasses import dataclass, replace
 
 import torch
 
-from studies.page import page_asked_for, print_or_write
 from fixtures.controls import WRONG
 from fixtures.wrong.shipped import RIGHT, SHIPPED
 from fixtures.wrong.subjects import subject_of

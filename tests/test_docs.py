@@ -1,10 +1,12 @@
 """The documentation's examples do what the text around them says."""
 
+import importlib.util
 import json
 import re
 import sys
 import textwrap
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -12,8 +14,17 @@ import torch
 
 # `pytester` forgets what is first imported within a test, and neither numpy nor hypothesis can be
 # imported twice.
+import pytest_xai as xai
 import pytest_xai.engine.exploration
-import pytest_xai.strategies  # noqa: F401
+import pytest_xai.strategies
+from fixtures.right import gradient, input_x_gradient
+from pytest_xai import Bench, Verdict, checks, registry
+from pytest_xai.core.run import Run
+from pytest_xai.engine.run_check import run_check
+from pytest_xai.engine.task import Task
+from pytest_xai.plugin.flags import TABLE
+from pytest_xai.protocol import named
+from pytest_xai.subjects import load_digits
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -21,6 +32,7 @@ else:
     import tomli as tomllib
 
 DOCS = Path(__file__).parents[1] / "docs"
+BIBLIOGRAPHY = (DOCS / "references.bib").read_text("utf-8")
 
 
 def files_of(page: str) -> list[tuple[str, str]]:
@@ -32,6 +44,13 @@ def files_of(page: str) -> list[tuple[str, str]]:
     return [(name, block) for block, name in blocks]
 
 
+def made_by(page: str, file: str) -> dict[str, Any]:
+    """The names that one code block of a page defines."""
+    made: dict[str, Any] = {"__name__": file.removesuffix(".py")}
+    exec(dict(files_of(page))[file], made)  # noqa: S102
+    return made
+
+
 def outcomes(pytester: pytest.Pytester, *options: str) -> dict[str, str]:
     """Outcomes of a run of the gate in a process of its own, by explainer::check."""
     pytester.runpytest_subprocess("--xai", "--xai-json", "report.json", *options)
@@ -41,7 +60,7 @@ def outcomes(pytester: pytest.Pytester, *options: str) -> dict[str, str]:
 
 @pytest.mark.slow
 def test_the_tutorial_ends_each_section_as_it_says(pytester: pytest.Pytester) -> None:
-    bars, naive, registration, mended = files_of("tutorial.md")
+    bars, naive, registration, fixed = files_of("tutorial.md")
     for name, text in (bars, naive, registration):
         Path(pytester.path, name).write_text(text, "utf-8")
 
@@ -54,8 +73,8 @@ def test_the_tutorial_ends_each_section_as_it_says(pytester: pytest.Pytester) ->
         "mine::random_logit",
     }
 
-    assert mended[0] == naive[0]
-    Path(pytester.path, mended[0]).write_text(mended[1], "utf-8")
+    assert fixed[0] == naive[0]
+    Path(pytester.path, fixed[0]).write_text(fixed[1], "utf-8")
     found = outcomes(pytester)
     not_green = {
         "data_randomisation": "not_applicable",
@@ -69,8 +88,8 @@ def test_the_tutorial_ends_each_section_as_it_says(pytester: pytest.Pytester) ->
         for check, outcome in not_green.items()
     }
 
-    boasting = mended[1].replace('"linearity"', '"linearity", "summation_to_delta"')
-    Path(pytester.path, mended[0]).write_text(boasting, "utf-8")
+    boasting = fixed[1].replace('"linearity"', '"linearity", "summation_to_delta"')
+    Path(pytester.path, fixed[0]).write_text(boasting, "utf-8")
     claimed = outcomes(pytester, "-k", "mine and summation_to_delta")
     assert claimed == {"mine::summation_to_delta": "failed"}
 
@@ -105,16 +124,16 @@ def test_the_how_to_on_networks_shows_a_defect_and_a_network_that_has_it(
     with pytest.raises(AssertionError, match="Tensor-likes are not close"):
         body(made["subject"])
 
-    mended = text.replace("abs().max()", "abs().amax(tuple(range(1, maps.ndim)), keepdim=True)")
-    path.write_text(mended, "utf-8")
+    fixed = text.replace("abs().max()", "abs().amax(tuple(range(1, maps.ndim)), keepdim=True)")
+    path.write_text(fixed, "utf-8")
     pytester.runpytest_subprocess().assert_outcomes(passed=1)
 
 
 @pytest.mark.slow
-def test_the_how_to_on_stability_finds_the_jump_and_sees_it_mended(
+def test_the_how_to_on_stability_finds_the_jump_and_sees_it_fixed(
     pytester: pytest.Pytester,
 ) -> None:
-    naive, mended, test, script = files_of("how-to/check-stability.md")
+    naive, fixed, test, script = files_of("how-to/check-stability.md")
     Path(pytester.path, naive[0]).write_text(naive[1], "utf-8")
     found = outcomes(pytester, "--xai-select", "deterministic,robustness")
     assert found["mine::deterministic"] == "passed"
@@ -124,8 +143,8 @@ def test_the_how_to_on_stability_finds_the_jump_and_sees_it_mended(
         "mine::local_lipschitz",
     }
 
-    assert mended[0] == naive[0]
-    for name, text in (mended, test, script):
+    assert fixed[0] == naive[0]
+    for name, text in (fixed, test, script):
         Path(pytester.path, name).write_text(text, "utf-8")
     found = outcomes(pytester, "--xai-select", "deterministic,robustness", "-p", "no:cacheprovider")
     assert set(found.values()) == {"passed"}
@@ -182,8 +201,205 @@ def test_the_table_of_the_how_to_has_known_keys_only() -> None:
     assert table.keys() == {"subjects", "explainers", "select", "expected_failures"}
 
 
+def test_a_bench_has_all_that_the_how_to_says_it_offers() -> None:
+    text = (DOCS / "how-to" / "write-a-check.md").read_text("utf-8")
+    offered = set(re.findall(r"\bbench\.(\w+)", text))
+    assert len(offered) > 20
+    bench = Bench(load_digits(2))
+    # `pytest_xai.bench.bench` is a module, and bench.md a page.
+    offered -= {"bench", "md"}
+    assert [name for name in sorted(offered) if not hasattr(bench, name)] == []
+    bench.close()
+
+
+def test_the_reference_maps_of_the_how_to_give_values_and_limits() -> None:
+    text = (DOCS / "how-to" / "write-a-check.md").read_text("utf-8")
+    [code] = re.findall(
+        r"^```python\n(import pytest_xai as xai\nfrom .*?)^```$", text, re.MULTILINE | re.DOTALL
+    )
+    made: dict[str, Any] = {}
+    exec(code, made)  # noqa: S102
+    bench = Bench(load_digits(33))
+    finding = made["similar_after_change"](bench, named(gradient))
+    bench.close()
+    assert finding.values.shape == finding.limits.shape == (33,)
+    low, high = finding.limit_range
+    assert ((finding.limits >= low) & (finding.limits <= high)).all()
+
+
+def test_the_controls_of_the_how_to_are_a_declaration() -> None:
+    text = (DOCS / "how-to" / "write-a-check.md").read_text("utf-8")
+    [code] = re.findall(
+        r'^   ```python\n(   """Controls.*?)^   ```$', text, re.MULTILINE | re.DOTALL
+    )
+    made: dict[str, Any] = {}
+    exec(textwrap.dedent(code), made)  # noqa: S102
+    [controls] = made["CONTROLS"]
+    assert controls.check == "border_spared"
+    assert [defect.says for defect in controls.wrong.values()] == ["shows the border"]
+
+
+def test_the_explainer_of_the_how_to_is_an_entry_of_the_gallery() -> None:
+    made = made_by("how-to/add-an-explainer.md", "squared_gradient.py")
+    [entry] = made["ENTRIES"].values()
+    sources = {claim.source for claim in entry.claims} | {entry.source}
+    assert sources <= set(re.findall(r"^@\w+\{(\w+),$", BIBLIOGRAPHY, re.MULTILINE))
+    assert {claim.check for claim in entry.claims} <= set(checks.names())
+    assert entry.traits({}, library="captum").sign == "non_negative"
+    assert entry.traits({"times_input": True}, library="captum").sign is None
+    subject = load_digits(4)
+    call = (subject.model, subject.inputs, subject.targets)
+    torch.testing.assert_close(made["squared_gradient"]()(*call), gradient(*call) ** 2)
+
+
+def test_the_attack_of_the_how_to_keeps_its_budget_and_changes_predictions() -> None:
+    made = made_by("how-to/add-an-attack.md", "sign_noise.py")
+    bench = Bench(load_digits(40))
+    found = made["sign_noise"](bench, epsilon=0.5)
+    bench.close()
+    assert found.within.all()
+    assert found.flipped.any()
+    assert float(found.size.max()) == pytest.approx(0.5)
+
+
+def test_the_check_of_the_how_to_on_attacks_is_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    made = made_by("how-to/add-an-attack.md", "sign_noise.py")
+    monkeypatch.setitem(sys.modules, "sign_noise", SimpleNamespace(**made))  # type: ignore[arg-type]
+    monkeypatch.setattr(registry, "CHECKS", {})
+    made_by("how-to/add-an-attack.md", "sign_noise_dice.py")
+    [added] = registry.CHECKS.values()
+    bench = Bench(load_digits(64))
+    verdict = run_check(bench, Task(check=added, explainer=named(input_x_gradient), asserted=True))
+    bench.close()
+    assert verdict.outcome in {"passed", "undecided"}
+    assert verdict.images > 20
+
+
+@pytest.mark.slow
+def test_the_subject_of_the_how_to_is_checked(pytester: pytest.Pytester) -> None:
+    [(name, text)] = files_of("how-to/add-a-subject.md")
+    Path(pytester.path, name).write_text(text, "utf-8")
+    found = outcomes(pytester, "--xai-select", "contract")
+    assert set(found.values()) <= {"passed", "not_applicable"}
+    assert found["saliency::finite"] == "passed"
+
+
+def test_the_reporter_of_the_how_to_writes_a_line_per_verdict() -> None:
+    made = made_by("how-to/add-a-report.md", "csv_report.py")
+    verdict = Verdict(
+        subject="digits",
+        explainer="mine",
+        check="finite",
+        family="contract",
+        asserted=True,
+        outcome="failed",
+        figure=2.0,
+        limit=0.0,
+        direction="<=",
+    )
+    lines = made["report"]([verdict, verdict], Run()).splitlines()
+    assert lines[0] == "subject,explainer,check,outcome,figure,limit"
+    assert lines[1:] == ["digits,mine,finite,failed,2.0,0.0"] * 2
+
+
+@pytest.mark.slow
+def test_the_reporter_of_the_how_to_needs_one_file_and_one_line(pytester: pytest.Pytester) -> None:
+    """The line is that of the page, but for the place of the file."""
+    page = "how-to/add-a-report.md"
+    text = (DOCS / page).read_text("utf-8")
+    [line] = re.findall(r'^"csv": (Reporter\(.*\)),$', text, re.MULTILINE)
+    [(name, report)] = files_of(page)
+    Path(pytester.path, name).write_text(report, "utf-8")
+    place = line.replace("pytest_xai.reporting.csv_report", "csv_report")
+    # Loaded by -p, it changes the table before pytest-xai makes options of it.
+    pytester.makepyfile(
+        early=f"""
+        from pytest_xai import reporting
+        from pytest_xai.reporting import Reporter
+
+        reporting.REPORTERS["csv"] = {place}
+        """
+    )
+    options = ["-p", "early", "--xai", "--xai-demo", "-k", "saliency and finite"]
+    pytester.runpytest_subprocess(*options, "--xai-csv", "out/verdicts.csv")
+    lines = Path(pytester.path, "out", "verdicts.csv").read_text("utf-8").splitlines()
+    assert lines[0] == "subject,explainer,check,outcome,figure,limit"
+    assert lines[1].startswith("digits,saliency,finite,passed,")
+
+
+@pytest.mark.slow
+def test_the_fixtures_work_as_their_page_says(pytester: pytest.Pytester) -> None:
+    [(name, text)] = files_of("reference/fixtures.md")
+    Path(pytester.path, name).write_text(text, "utf-8")
+    pytester.runpytest_subprocess().assert_outcomes(passed=2)
+
+
+# ------------------------------------------------------------------------------------ all the pages
+
+
+def registry_pages() -> Any:
+    """The Sphinx extension that writes pages."""
+    pytest.importorskip("sphinx")
+    place = importlib.util.spec_from_file_location("registry_pages", DOCS / "registry_pages.py")
+    assert place is not None
+    assert place.loader is not None
+    module = importlib.util.module_from_spec(place)
+    place.loader.exec_module(module)
+    return module
+
+
+def test_the_configuration_page_has_every_option_with_its_names() -> None:
+    page = registry_pages().configuration_page(TABLE)
+    for option in TABLE:
+        key = f"`{option.key}`" if option.in_table else "no key"
+        assert f"[`{option.flag}`](#option-{option.key}) | `{option.ini}` | {key}" in page
+    for key in ("subjects", "explainers", "expected_failures"):
+        assert f"`{key}`" in page
+
+
+def test_the_interface_page_has_every_public_name() -> None:
+    page = registry_pages().interface_page(xai.__all__, [])
+    headings = re.findall(r"^## (\w+)$", page, re.MULTILINE)
+    assert set(xai.__all__) <= set(headings)
+
+
+def test_every_page_is_in_the_index() -> None:
+    """The pages of evidence are in an index of their own."""
+    index = (DOCS / "index.md").read_text("utf-8")
+    listed = set(re.findall(r"^([\w/-]+)$", index, re.MULTILINE))
+    found = {page.relative_to(DOCS).with_suffix("").as_posix() for page in DOCS.rglob("*.md")}
+    elsewhere = {name for name in found if name.startswith(("_", "evidence/"))}
+    assert found - elsewhere - {"index"} == {
+        name for name in listed if not name.startswith(("_", "evidence/"))
+    }
+    assert "evidence/index" in listed
+
+
+def test_the_tour_is_short_and_names_files_that_exist() -> None:
+    text = (DOCS / "architecture.md").read_text("utf-8")
+    assert len(text.splitlines()) < 120
+    tour = text.partition("## From the explainer")[2].partition("## Layers")[0]
+    files = set(re.findall(r"`([\w/]+(?:\.py|/))`", tour))
+    assert len(files) > 35
+    package = DOCS.parent / "pytest_xai"
+    assert [name for name in sorted(files) if not (package / name).exists()] == []
+
+
+def test_no_page_has_a_retired_word() -> None:
+    retired = re.compile(
+        r"\b(workshop|purse|tally|wishes|nulls|anatomy|accounts|tells|undec)\b", re.IGNORECASE
+    )
+    pages = [*DOCS.rglob("*.md"), DOCS.parent / "README.md", DOCS.parent / "CONTRIBUTING.md"]
+    found = [
+        f"{page.name}: {word}"
+        for page in pages
+        if "_generated" not in page.parts
+        for word in retired.findall(page.read_text("utf-8"))
+    ]
+    assert found == []
+
+
 def test_the_bibliography_is_sorted_and_without_doubles() -> None:
-    text = (DOCS / "references.bib").read_text("utf-8")
-    keys = re.findall(r"^@\w+\{(\w+),$", text, re.MULTILINE)
+    keys = re.findall(r"^@\w+\{(\w+),$", BIBLIOGRAPHY, re.MULTILINE)
     assert len(keys) > 20
     assert keys == sorted(set(keys))

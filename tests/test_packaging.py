@@ -53,8 +53,8 @@ def test_no_dependency_has_an_upper_bound() -> None:
     assert [each for each in requirements if re.search(r"<|==|~=", each.partition(";")[0])] == []
 
 
-def test_every_dependency_has_its_reason_in_the_architecture() -> None:
-    page = (ROOT / "docs" / "architecture.md").read_text("utf-8")
+def test_every_dependency_has_its_reason_in_the_docs() -> None:
+    page = (ROOT / "docs" / "explanation" / "dependencies.md").read_text("utf-8")
     rows = dict(re.findall(r"^\| `([\w-]+)` \| (.+) \|$", page, re.MULTILINE))
     assert {name_of(each) for each in PROJECT["dependencies"]} <= rows.keys()
     for extra, requirements in EXTRAS.items():
@@ -124,6 +124,7 @@ def test_the_source_archive_holds_what_its_tests_need(archives: tuple[Path, Path
         "conftest.py",
         "tests/conftest.py",
         "docs/architecture.md",
+        "docs/explanation/dependencies.md",
         ".ci/run",
         "tox.ini",
     }

@@ -102,8 +102,8 @@ def test_another_sign_is_refused(sign):
     with pytest.raises(InvalidArgument) as caught:
         explainer(sign=sign)
     assert str(caught.value) == (
-        f"sign: got {sign!r}, expected one of ('non_negative', 'evidence'), or None: nothing is "
-        "said of it"
+        f"sign: got {sign!r}, expected one of ('non_negative', 'evidence'), or None to "
+        "declare no meaning"
     )
 
 

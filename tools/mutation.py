@@ -563,8 +563,8 @@ def tests_of(module: Path) -> list[str]:
         others = [f for f in sorted(own.parent.glob("test_*.py")) if f != own]
         return [*_relative([*first, *others]), _relative([module])[0]]
     if place.parts[0] != "checks":
-        beside = [f for f in sorted(own.parent.glob("test_*.py")) if _names(f, place.stem)]
-        return _relative(dict.fromkeys([*first, *beside, *_ENGINE]))
+        near = [f for f in sorted(own.parent.glob("test_*.py")) if _names(f, place.stem)]
+        return _relative(dict.fromkeys([*first, *near, *_ENGINE]))
     is_check = "@check(" in module.read_text(encoding="utf-8")
     others = [f for f in _tests_of_checks() if _concerns(f, module, is_check=is_check)]
     others.sort(key=lambda file: file.parent != own.parent)

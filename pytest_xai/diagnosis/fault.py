@@ -5,7 +5,7 @@ from dataclasses import replace
 import torch
 
 from pytest_xai.bench.bench import Bench
-from pytest_xai.core.verdict import Finding, holds, tells
+from pytest_xai.core.finding import Finding, comparable, within_limit
 from pytest_xai.diagnosis.location import FOUND, Measure, locate
 from pytest_xai.errors import XaiError
 from pytest_xai.protocol import NamedExplainer
@@ -16,7 +16,7 @@ __all__ = ["exceeding", "is_final", "with_location"]
 def exceeding(finding: Finding) -> list[int]:
     """Return the positions of the images that exceed their limits, worst first."""
     limits = torch.as_tensor(finding.limits).expand_as(finding.values)
-    broken = ~holds(finding.values, limits, "<=") & tells(finding.values, limits)
+    broken = ~within_limit(finding.values, limits, "<=") & comparable(finding.values, limits)
     # With a limit of zero, the largest value is the worst.
     excess = torch.where(limits > 0, finding.values / limits, finding.values)
     order: list[int] = torch.where(broken, excess, -torch.inf).argsort(descending=True).tolist()

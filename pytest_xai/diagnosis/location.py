@@ -15,9 +15,9 @@ from torch import Tensor, fx, nn
 
 from pytest_xai.bench.bench import Bench
 from pytest_xai.bench.evaluations import Counter
+from pytest_xai.core.finding import Finding, within_limit
 from pytest_xai.core.seeds import seeded
 from pytest_xai.core.subject import Subject
-from pytest_xai.core.verdict import Finding, holds
 from pytest_xai.diagnosis.graphs import TracedNetwork, trace
 from pytest_xai.diagnosis.suspects import likely_causes, short_name, step_name
 from pytest_xai.diagnosis.tails import Cut, Tails
@@ -168,7 +168,7 @@ class Parts:
         except Exception as error:  # noqa: BLE001  # a part of a network on its own may raise anything
             self.problem = str(error).partition("\n")[0].rstrip(".")
             return None
-        return not bool(holds(finding.values, finding.limits, "<=").all())
+        return not bool(within_limit(finding.values, finding.limits, "<=").all())
 
     def fails_on_identity(self) -> bool | None:
         """Return whether the check fails for one linear layer that returns the logits unchanged.
@@ -189,7 +189,7 @@ class Parts:
             finding = self.found_on(layer.eval(), outputs, baseline)
         except XaiError:
             return None
-        return not bool(holds(finding.values, finding.limits, "<=").all())
+        return not bool(within_limit(finding.values, finding.limits, "<=").all())
 
     def _count(self, images: int) -> None:
         self.bench.counter.add(forward=images)

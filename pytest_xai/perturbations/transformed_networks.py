@@ -100,7 +100,7 @@ def equal_function(model: nn.Module, inputs: Tensor) -> tuple[nn.Module, list[st
     """Return another network that computes the same function, and a list of the changes.
 
     A batch normalisation right after a convolution is folded into the convolution. The last linear
-    layer is split in two, of which the first reorders and doubles its inputs. Every ReLU module is
+    layer is split in two; the first part reorders and doubles its inputs. Every ReLU module is
     replaced by the product z * 1[z > 0]. Derivatives are the same as well, also where the input of
     a ReLU is zero. Computations between modules are not visible, such as a second use of the
     output of a convolution; the caller therefore compares the outputs.

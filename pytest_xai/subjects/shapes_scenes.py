@@ -85,11 +85,11 @@ def _place(random: Stream) -> tuple[NDArray[np.float64], NDArray[np.float64], fl
 
 
 def _paint(
-    random: Stream, behind: NDArray[np.float64], x: NDArray[np.float64], y: NDArray[np.float64]
+    random: Stream, background: NDArray[np.float64], x: NDArray[np.float64], y: NDArray[np.float64]
 ) -> NDArray[np.float64]:
     """Return shaded colours of the object, (64, 64, 3), that contrast with the background."""
     colour = random.uniform(20, 235, size=3)
-    while np.abs(colour - behind).sum() < _CONTRAST:
+    while np.abs(colour - background).sum() < _CONTRAST:
         colour = random.uniform(20, 235, size=3)
     slope = random.uniform(-_SHADING, _SHADING, size=2)
     light: NDArray[np.float64] = (

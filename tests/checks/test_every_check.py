@@ -15,7 +15,8 @@ from fixtures.controls import CONTROLS, problem_of
 from fixtures.loops import in_one_test
 from fixtures.right import gradient, smooth_gradient
 from pytest_xai import checks
-from pytest_xai.engine.run_check import Assignment, judge
+from pytest_xai.engine.run_check import run_check
+from pytest_xai.engine.task import Task
 from pytest_xai.protocol import named
 from pytest_xai.registry import FAMILIES
 from pytest_xai.subjects import load_digits
@@ -182,7 +183,7 @@ def test_what_fails_in_float32_alone_does_not_count(name):
     check = dataclasses.replace(checks.get(name), function=found)
     bench = xai.Bench(xai.Subject(models.chain(3, 2).float(), torch.rand(4, 3)))
     try:
-        judged = judge(bench, named(gradient), Assignment(check=check, asserted=True))
+        judged = run_check(bench, Task(check=check, asserted=True, explainer=named(gradient)))
     finally:
         bench.close()
     assert judged.outcome == "passed"
@@ -255,8 +256,10 @@ def rows(subject, names, *, seed=0):
     try:
         for name in names:
             for explainer in (gradient, smooth_gradient):
-                task = Assignment(check=checks.get(name), asserted=True, alpha=0.05)
-                row = judge(bench, named(explainer), task).row()
+                task = Task(
+                    check=checks.get(name), explainer=named(explainer), asserted=True, alpha=0.05
+                )
+                row = run_check(bench, task).row()
                 found[name, explainer] = {
                     key: value
                     for key, value in row.items()
@@ -329,15 +332,15 @@ class Failing(torch.nn.Module):
 def test_whatever_the_model_raises_is_an_error_with_its_traceback(name, call, photograph, changed):
     model = Failing().eval()
     bench = xai.Bench(xai.Subject(model, torch.rand(8, 6).double(), bounds=(0, 1)))
-    task = Assignment(check=checks.get(name), asserted=True)
+    task = Task(check=checks.get(name), explainer=named(gradient), asserted=True)
     before = photograph(model)
     model.left[0] = call
     try:
-        broken = judge(bench, named(gradient), task)
+        broken = run_check(bench, task)
         assert changed(before, photograph(model)) == []
         raised = model.left[0] <= 0
         model.left[0] = -1
-        following = judge(bench, named(gradient), task)
+        following = run_check(bench, task)
     finally:
         bench.close()
     # Where it raises while it is looked for what breaks, there is a verdict already.

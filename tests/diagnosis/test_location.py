@@ -14,7 +14,8 @@ from fixtures import models
 from fixtures.right import gradient, input_x_gradient, integrated_gradients
 from fixtures.wrong.sums import last_run_rescaled, lrp_epsilon, of_product, scaled_at
 from pytest_xai import checks, explainers
-from pytest_xai.engine.run_check import Assignment, judge
+from pytest_xai.engine.run_check import run_check
+from pytest_xai.engine.task import Task
 from pytest_xai.errors import NotApplicable
 from pytest_xai.protocol import named
 
@@ -31,7 +32,9 @@ def judged(explainer, model, inputs, *, check=RELEVANCE, baseline=None):
     """The verdict of one check."""
     bench = xai.Bench(xai.Subject(model, inputs, baseline=baseline))
     try:
-        return judge(bench, named(explainer), Assignment(check=checks.get(check), asserted=True))
+        return run_check(
+            bench, Task(check=checks.get(check), asserted=True, explainer=named(explainer))
+        )
     finally:
         bench.close()
 

@@ -12,9 +12,10 @@ from fixtures.right import input_x_gradient
 from fixtures.wrong.sums import lrp_epsilon, scaled_at
 from pytest_xai import checks, explainers
 from pytest_xai.core.bias_terms import scale_constants
-from pytest_xai.core.verdict import Finding
+from pytest_xai.core.finding import Finding
 from pytest_xai.diagnosis import by_layer, scales_with_units, shares, unbiased_sums
-from pytest_xai.engine.run_check import Assignment, judge
+from pytest_xai.engine.run_check import run_check
+from pytest_xai.engine.task import Task
 from pytest_xai.errors import NotApplicable
 from pytest_xai.protocol import named
 
@@ -29,8 +30,8 @@ def drawn(*shape, seed=0):
 def judged(explainer, model, inputs):
     bench = xai.Bench(xai.Subject(model, inputs))
     try:
-        task = Assignment(check=checks.get(CHECK), asserted=True)
-        return judge(bench, named(explainer), task)
+        task = Task(check=checks.get(CHECK), explainer=named(explainer), asserted=True)
+        return run_check(bench, task)
     finally:
         bench.close()
 

@@ -5,7 +5,7 @@ import json
 import jsonschema
 import pytest
 
-from tests.plugin.test_report import SCHEMA
+from tests.plugin.test_gate import SCHEMA
 
 SELECT = "--xai-select=shape,deterministic,mprt_cascading,fgsm_dice,random_logit"
 ITERATING = f"{SELECT},deepfool_dice,continuity"

@@ -11,12 +11,6 @@ APPLYING = [
 ]
 CONTRACT = [check.name for check in checks.all() if check.family == "contract"]
 
-PYPROJECT = """
-[tool.pytest_xai]
-subjects = { net = "my_model:load_subject" }
-explainers = { first = "my_model:gradient", second = "my_model:Gradient" }
-"""
-
 
 def ids(explainers, names, subject="net"):
     return [f"xai::{subject}::{explainer}::{name}" for explainer in explainers for name in names]
@@ -24,24 +18,6 @@ def ids(explainers, names, subject="net"):
 
 def test_a_conftest_repo_gives_subjects_times_explainers_times_checks(repo, collected):
     assert collected("--xai") == ids(["first", "second"], APPLYING)
-
-
-def test_a_pyproject_repo_gives_the_same(repo, collected):
-    (repo.path / "conftest.py").unlink()
-    repo.makepyprojecttoml(PYPROJECT)
-    assert collected("--xai") == ids(["first", "second"], APPLYING)
-
-
-def test_both_places_add_up_with_the_table_first(repo, collected):
-    repo.makepyprojecttoml(
-        '[tool.pytest_xai]\nsubjects = { other = "my_model:load_subject" }\n'
-        'explainers = { third = { spec = "captum:LayerGradCam", layer = "1" } }'
-    )
-    found = collected("--xai", "--xai-select=shape")
-    assert found == [
-        *ids(["third", "first", "second"], ["shape"], "other"),
-        *ids(["third", "first", "second"], ["shape"]),
-    ]
 
 
 def test_claimed_checks_apply_to_those_that_claim_them(repo, collected, add_to_conftest):
@@ -220,10 +196,3 @@ def test_a_subject_without_explainers_is_nothing_registered(empty):
 def test_a_selection_that_leaves_nothing_says_so(repo):
     result = repo.runpytest("--xai", "--xai-select=shape", "--xai-ignore=contract")
     result.stdout.fnmatch_lines(["Nothing to check: --xai-select and --xai-ignore leave no check."])
-
-
-def test_the_demo_runs_in_any_folder_and_instead_of_what_is_registered(repo, collected):
-    found = collected("--xai-demo", "--xai-select=shape")
-    assert "xai::digits::saliency::shape" in found
-    assert not any(i.startswith("xai::net") for i in found)
-    assert found == collected("--xai", "--xai-demo", "--xai-select=shape")

@@ -220,31 +220,3 @@ def test_a_measured_check_may_be_expected_to_fail_where_it_is_selected(repo, add
     """)
     assert repo.runpytest("--xai", "--co", "--xai-select=linearity").ret == 0
     assert repo.runpytest("--xai", "--co").ret == pytest.ExitCode.USAGE_ERROR
-
-
-@pytest.mark.parametrize(
-    "body, message",
-    [
-        ("registry.explainer('e', 'captum:Salience')", "unknown explainer 'captum:Salience'*"),
-        ("1 / 0", "pytest_xai_register raised ZeroDivisionError: division by zero"),
-        ("registry.explainer('e', gradient); registry.explainer('e', gradient)", "*twice"),
-    ],
-)
-def test_a_wrong_registration_is_a_usage_error(repo, add_to_conftest, body, message):
-    add_to_conftest(f"def pytest_xai_register(registry): {body}")
-    result = repo.runpytest("--xai")
-    assert result.ret == pytest.ExitCode.USAGE_ERROR
-    result.stderr.fnmatch_lines([f"ERROR: {message}"])
-
-
-def test_an_unknown_claim_is_a_usage_error(repo, add_to_conftest):
-    add_to_conftest("""
-        import pytest_xai
-
-        gradient = pytest_xai.explainer(claims={"lineraity"})(gradient)
-    """)
-    result = repo.runpytest("--xai")
-    assert result.ret == pytest.ExitCode.USAGE_ERROR
-    result.stderr.fnmatch_lines(
-        ["ERROR: explainer 'first': unknown claim 'lineraity'. Did you mean*"]
-    )

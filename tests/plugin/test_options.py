@@ -5,9 +5,8 @@ import ast
 import pytest
 
 from pytest_xai.core.run import Run
-from pytest_xai.plugin.flags import MARKERS, TABLE
+from pytest_xai.plugin.flags import TABLE
 from pytest_xai.plugin.options import Options, resolve
-from pytest_xai.registry import FAMILIES
 
 SETTINGS = {
     "select": ("contract,shape", ("contract", "shape")),
@@ -174,24 +173,3 @@ def test_a_bad_table_does_not_trouble_a_run_without_the_gate(empty):
     empty.makepyprojecttoml("[tool.pytest_xai]\nsede = 1")
     empty.makepyfile("def test_ordinary(): pass")
     empty.runpytest().assert_outcomes(passed=1)
-
-
-def test_help_names_every_option(empty):
-    result = empty.runpytest("--help")
-    result.stdout.fnmatch_lines_random(
-        [
-            *(f"  {option.flag}*" for option in TABLE),
-            *(f"  {option.ini} (string)*" for option in TABLE),
-        ]
-    )
-
-
-def test_the_header_tells_the_settings(empty):
-    result = empty.runpytest("--xai", "--xai-seed=3", "--xai-budget=12000", "--xai-device=cpu")
-    result.stdout.fnmatch_lines(
-        ["xai: seed 3, alpha 0.001, budget 12,000 evaluations, device: cpu, undecided: warn"]
-    )
-
-
-def test_the_families_are_markers():
-    assert [marker.partition(":")[0] for marker in MARKERS][1:-2] == list(FAMILIES)

@@ -16,7 +16,7 @@ from pytest_xai.attacks.boundary import before_the_boundary
 from pytest_xai.attacks.noise import noise_like
 from pytest_xai.attacks.verified import Attacked
 from pytest_xai.bench.bench import Bench
-from pytest_xai.core.verdict import Finding
+from pytest_xai.core.finding import Finding
 from pytest_xai.measures import (
     centre_of_mass_shift,
     dice,

@@ -10,7 +10,7 @@ from pytest_xai.attacks.fooling.goals import Goal, one_channel
 from pytest_xai.attacks.fooling.worst import confidence, keeps_prediction
 from pytest_xai.bench.bench import Bench
 from pytest_xai.checks.adversarial._dice import EPSILON
-from pytest_xai.core.verdict import Finding
+from pytest_xai.core.finding import Finding
 from pytest_xai.measures.reference_maps import halfway
 from pytest_xai.perturbations.noise import same_size_noise
 from pytest_xai.protocol import NamedExplainer

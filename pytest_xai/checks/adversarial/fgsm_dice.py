@@ -9,7 +9,7 @@ from pytest_xai.checks.adversarial._dice import (
     LIMIT_SOURCE,
     dice_under_attack,
 )
-from pytest_xai.core.verdict import Finding
+from pytest_xai.core.finding import Finding
 from pytest_xai.protocol import NamedExplainer
 from pytest_xai.registry import Cost, check
 

@@ -3,7 +3,7 @@
 from pytest_xai.attacks import lbfgs
 from pytest_xai.bench.bench import Bench
 from pytest_xai.checks.adversarial._dice import CLAIM, FIGURE, LIMIT_SOURCE, dice_under_attack
-from pytest_xai.core.verdict import Finding
+from pytest_xai.core.finding import Finding
 from pytest_xai.protocol import NamedExplainer
 from pytest_xai.registry import Cost, check
 

@@ -3,7 +3,7 @@
 from pytest_xai.attacks.fooling import top_values
 from pytest_xai.bench.bench import Bench
 from pytest_xai.checks.adversarial._map_fooling import kept_under_attack
-from pytest_xai.core.verdict import Finding
+from pytest_xai.core.finding import Finding
 from pytest_xai.protocol import NamedExplainer
 from pytest_xai.registry import Cost, check
 

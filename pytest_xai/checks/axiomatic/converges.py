@@ -11,7 +11,7 @@ from torch import Tensor
 from pytest_xai.bench.bench import Bench
 from pytest_xai.checks._twins import moved
 from pytest_xai.checks.axiomatic._path_points import along_a_path
-from pytest_xai.core.verdict import Finding
+from pytest_xai.core.finding import Finding
 from pytest_xai.errors import NotApplicable
 from pytest_xai.protocol import NamedExplainer
 from pytest_xai.registry import Cost, check

@@ -5,7 +5,7 @@ import torch
 from pytest_xai.bench.bench import ROUND, Bench
 from pytest_xai.bench.guard import Guard
 from pytest_xai.bench.guarded_call import call_with_model
-from pytest_xai.core.verdict import Finding
+from pytest_xai.core.finding import Finding
 from pytest_xai.errors import GuestError, NotApplicable
 from pytest_xai.measures import relative_difference
 from pytest_xai.perturbations.transformed_networks import equal_function

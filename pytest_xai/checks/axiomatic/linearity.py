@@ -9,7 +9,7 @@ from pytest_xai.bench.bench import ROUND, Bench
 from pytest_xai.bench.guard import Guard
 from pytest_xai.checks._twins import steady
 from pytest_xai.core.bias_terms import zero_sums
-from pytest_xai.core.verdict import Finding
+from pytest_xai.core.finding import Finding
 from pytest_xai.perturbations.transformed_networks import mixed
 from pytest_xai.protocol import NamedExplainer
 from pytest_xai.registry import Cost, check

@@ -7,8 +7,8 @@ from torch import Tensor, nn
 
 from pytest_xai.bench.bench import ROUND, Bench
 from pytest_xai.bench.guard import Guard
+from pytest_xai.core.finding import Finding
 from pytest_xai.core.rounding import rounding
-from pytest_xai.core.verdict import Finding
 from pytest_xai.errors import NotApplicable
 from pytest_xai.measures import relative_difference
 from pytest_xai.perturbations.constrained_networks import unbiased

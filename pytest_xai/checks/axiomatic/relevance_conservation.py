@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from pytest_xai.bench.bench import ROUND, Bench
 from pytest_xai.core.bias_terms import bias_absorption, zero_sums
-from pytest_xai.core.verdict import Finding
+from pytest_xai.core.finding import Finding
 from pytest_xai.diagnosis import (
     Shares,
     by_layer,

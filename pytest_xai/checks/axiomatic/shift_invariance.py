@@ -7,7 +7,7 @@ from torch import Tensor
 from pytest_xai.bench.bench import ROUND, Bench
 from pytest_xai.bench.guard import Guard
 from pytest_xai.checks._twins import steady
-from pytest_xai.core.verdict import Finding
+from pytest_xai.core.finding import Finding
 from pytest_xai.measures import relative_difference
 from pytest_xai.perturbations.constrained_networks import shifted
 from pytest_xai.protocol import NamedExplainer

@@ -5,7 +5,7 @@ from torch import Tensor
 
 from pytest_xai.bench.bench import ROUND, Bench
 from pytest_xai.bench.guard import Guard
-from pytest_xai.core.verdict import Finding
+from pytest_xai.core.finding import Finding
 from pytest_xai.errors import NotApplicable
 from pytest_xai.perturbations.constrained_networks import ends_weighted
 from pytest_xai.protocol import NamedExplainer

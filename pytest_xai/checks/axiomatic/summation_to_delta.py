@@ -8,7 +8,7 @@ from torch import Tensor
 
 from pytest_xai.bench.bench import ROUND, Bench
 from pytest_xai.checks.axiomatic._path_points import along_a_path
-from pytest_xai.core.verdict import Finding
+from pytest_xai.core.finding import Finding
 from pytest_xai.diagnosis import with_location
 from pytest_xai.protocol import NamedExplainer
 from pytest_xai.registry import Cost, check

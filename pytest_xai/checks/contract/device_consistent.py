@@ -7,7 +7,7 @@ import torch
 
 from pytest_xai.bench.bench import Bench
 from pytest_xai.checks._twins import Twin, require_repeatable, tolerance
-from pytest_xai.core.verdict import Finding
+from pytest_xai.core.finding import Finding
 from pytest_xai.errors import NotApplicable
 from pytest_xai.measures import relative_difference
 from pytest_xai.protocol import NamedExplainer

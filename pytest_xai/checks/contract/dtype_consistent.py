@@ -12,8 +12,8 @@ from torch.utils._pytree import tree_leaves
 
 from pytest_xai.bench.bench import Bench
 from pytest_xai.checks._twins import Twin, moved, require_repeatable
+from pytest_xai.core.finding import Finding
 from pytest_xai.core.rounding import rounding
-from pytest_xai.core.verdict import Finding
 from pytest_xai.errors import GuestError, NotApplicable
 from pytest_xai.protocol import NamedExplainer
 from pytest_xai.registry import Cost, check

@@ -9,8 +9,8 @@ from torch import Tensor, nn
 
 from pytest_xai.bench.bench import Bench
 from pytest_xai.bench.guarded_call import call_user_code
+from pytest_xai.core.finding import Finding
 from pytest_xai.core.seeds import seeded
-from pytest_xai.core.verdict import Finding
 from pytest_xai.errors import GuestError, NotApplicable
 from pytest_xai.protocol import NamedExplainer
 from pytest_xai.registry import Cost, check

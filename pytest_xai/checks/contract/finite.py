@@ -5,7 +5,7 @@ from torch import Tensor
 
 from pytest_xai.bench.bench import ROUND, Bench
 from pytest_xai.core.attribution import normalise
-from pytest_xai.core.verdict import Finding
+from pytest_xai.core.finding import Finding
 from pytest_xai.errors import InvalidAttribution
 from pytest_xai.protocol import NamedExplainer
 from pytest_xai.registry import Cost, check

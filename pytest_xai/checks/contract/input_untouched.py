@@ -3,7 +3,7 @@
 import torch
 
 from pytest_xai.bench.bench import ROUND, Bench
-from pytest_xai.core.verdict import Finding
+from pytest_xai.core.finding import Finding
 from pytest_xai.protocol import NamedExplainer
 from pytest_xai.registry import Cost, check
 

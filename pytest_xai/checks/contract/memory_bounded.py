@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn.modules import module as every_module
 
 from pytest_xai.bench.bench import Bench
-from pytest_xai.core.verdict import Finding
+from pytest_xai.core.finding import Finding
 from pytest_xai.errors import NotApplicable
 from pytest_xai.protocol import NamedExplainer
 from pytest_xai.registry import Cost, check

@@ -5,7 +5,7 @@ from torch import Tensor, nn
 
 from pytest_xai.bench.bench import Bench
 from pytest_xai.checks._twins import Twin, laid_out, require_repeatable, taken, tolerance
-from pytest_xai.core.verdict import Finding
+from pytest_xai.core.finding import Finding
 from pytest_xai.errors import NotApplicable
 from pytest_xai.measures import relative_difference
 from pytest_xai.protocol import NamedExplainer

@@ -10,9 +10,9 @@ from pytest_xai.bench.bench import Bench
 from pytest_xai.bench.guard import Guard
 from pytest_xai.bench.guarded_call import call_with_model
 from pytest_xai.checks.randomisation._similarities import FIGURE, PreparedMaps
+from pytest_xai.core.finding import Finding
 from pytest_xai.core.model_layers import layers
 from pytest_xai.core.seeds import seeded
-from pytest_xai.core.verdict import Finding
 from pytest_xai.errors import NotApplicable
 from pytest_xai.measures.reference_maps import halfway, other_images
 from pytest_xai.perturbations.cascade import redraw

@@ -7,8 +7,8 @@ from pytest_xai.bench.guard import Guard
 from pytest_xai.bench.guarded_call import call_user_code
 from pytest_xai.checks.randomisation._engine import compared
 from pytest_xai.checks.randomisation._similarities import PreparedMaps
+from pytest_xai.core.finding import Finding
 from pytest_xai.core.seeds import seeded
-from pytest_xai.core.verdict import Finding
 from pytest_xai.errors import NotApplicable
 from pytest_xai.protocol import NamedExplainer
 from pytest_xai.registry import Cost, check

@@ -11,7 +11,7 @@ from pytest_xai.checks.randomisation._engine import (
     plainly,
     reinitialised,
 )
-from pytest_xai.core.verdict import Finding
+from pytest_xai.core.finding import Finding
 from pytest_xai.protocol import NamedExplainer
 from pytest_xai.registry import Cost, check
 

@@ -2,7 +2,7 @@
 
 from pytest_xai.bench.bench import Bench
 from pytest_xai.checks.randomisation._engine import randomised
-from pytest_xai.core.verdict import Finding
+from pytest_xai.core.finding import Finding
 from pytest_xai.protocol import NamedExplainer
 from pytest_xai.registry import Cost, check
 

@@ -8,7 +8,7 @@ from torch import Tensor
 from pytest_xai.bench.bench import Bench
 from pytest_xai.checks.randomisation._engine import GRADIENT, compared
 from pytest_xai.checks.randomisation._similarities import FIGURE, SIGNED, PreparedMaps
-from pytest_xai.core.verdict import Finding
+from pytest_xai.core.finding import Finding
 from pytest_xai.errors import NotApplicable
 from pytest_xai.protocol import NamedExplainer
 from pytest_xai.registry import Cost, check

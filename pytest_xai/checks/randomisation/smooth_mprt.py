@@ -6,8 +6,8 @@ from torch import Tensor
 from pytest_xai.bench.bench import Bench
 from pytest_xai.bench.guard import Guard
 from pytest_xai.checks.randomisation._engine import randomised
+from pytest_xai.core.finding import Finding
 from pytest_xai.core.seeds import generator
-from pytest_xai.core.verdict import Finding
 from pytest_xai.protocol import NamedExplainer
 from pytest_xai.registry import Cost, check
 

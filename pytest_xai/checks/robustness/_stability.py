@@ -7,7 +7,7 @@ from torch import Tensor
 
 from pytest_xai.bench.bench import Bench
 from pytest_xai.checks.robustness._neighbours import COPIES, Neighbours, largest
-from pytest_xai.core.verdict import Finding
+from pytest_xai.core.finding import Finding
 from pytest_xai.protocol import NamedExplainer
 from pytest_xai.registry import Cost
 

@@ -5,7 +5,7 @@ import torch
 from pytest_xai.bench.bench import Bench
 from pytest_xai.checks.robustness._neighbours import largest, neighbours
 from pytest_xai.checks.robustness._stability import COST, LIMIT, stability
-from pytest_xai.core.verdict import Finding
+from pytest_xai.core.finding import Finding
 from pytest_xai.protocol import NamedExplainer
 from pytest_xai.registry import check
 

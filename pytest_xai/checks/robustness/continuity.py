@@ -6,7 +6,7 @@ import torch
 
 from pytest_xai.bench.bench import Bench
 from pytest_xai.checks.robustness._neighbours import largest
-from pytest_xai.core.verdict import Finding
+from pytest_xai.core.finding import Finding
 from pytest_xai.measures import l1_distance
 from pytest_xai.measures.arguments import as_float64
 from pytest_xai.measures.reference_maps import halfway, other_images

@@ -17,8 +17,9 @@ def deep_lift_reveal_cancel() -> Callable[..., Tensor]:
     """Differences to the baseline, with both signs kept apart (Shrikumar 2017, sec. 3.5.3).
 
     The positive input differences of a neuron get the mean of their effects on its output before
-    and after the negative differences are added, and vice versa: the Shapley value for two players. If
-    two contributions cancel, both appear in the map, whereas Rescale and gradients show neither.
+    and after the negative differences are added, and vice versa: the Shapley value for two
+    players. If two contributions cancel, both appear in the map, whereas Rescale and gradients show
+    neither.
 
     The rules cover linear layers and convolutions, also transposed ones; elementwise functions from
     ReLU to GELU; pooling by mean or maximum; batch normalisation in evaluation mode; sums,

@@ -9,7 +9,7 @@ from fixtures.right import input_x_gradient, integrated_gradients, occlusion, sm
 from pytest_xai import attacks, checks
 from pytest_xai.attacks.noise import noise_like
 from pytest_xai.checks.adversarial._dice import EPSILON
-from pytest_xai.engine.run_check import judge
+from pytest_xai.engine.run_check import run_check
 from pytest_xai.protocol import named
 from pytest_xai.subjects import load_digits
 
@@ -112,8 +112,8 @@ def bench(digits):
     [integrated_gradients(steps=8), occlusion, smooth_gradient],
     ids=["ig", "occlusion", "smooth"],
 )
-def test_right_explainers_pass(name, explainer, assign, bench):
-    passed = judge(bench, named(explainer), assign(name))
+def test_right_explainers_pass(name, explainer, task_of, bench):
+    passed = run_check(bench, task_of(name, named(explainer)))
     assert passed.outcome == "passed"
     assert passed.figure > 0.75
 

@@ -6,7 +6,7 @@ import torch
 import pytest_xai as xai
 from fixtures.controls import WRONG
 from fixtures.right import gradient, integrated_gradients, smooth_gradient
-from pytest_xai.engine.run_check import judge
+from pytest_xai.engine.run_check import run_check
 from pytest_xai.protocol import named
 
 TOUCHING = {name: wrong for name, wrong in WRONG.items() if wrong.check == "input_untouched"}
@@ -59,13 +59,13 @@ def test_every_change_is_counted_and_named(verdict, digits):
 
 
 @pytest.mark.parametrize("name", TOUCHING)
-def test_the_next_check_sees_the_inputs_as_they_were(name, assign, recorder, digits):
+def test_the_next_check_sees_the_inputs_as_they_were(name, task_of, recorder, digits):
     bench = xai.Bench(digits)
     before = [tensor.clone() for tensor in (digits.inputs, digits.targets, digits.baseline)]
     try:
-        judge(bench, named(TOUCHING[name].explainer), assign("input_untouched"))
+        run_check(bench, task_of("input_untouched", named(TOUCHING[name].explainer)))
         asked = recorder(integrated_gradients(steps=1), needs_baseline=True)
-        following = judge(bench, named(asked), assign("input_untouched"))
+        following = run_check(bench, task_of("input_untouched", named(asked)))
     finally:
         bench.close()
     assert following.outcome == "passed"

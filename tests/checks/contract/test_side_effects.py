@@ -13,7 +13,7 @@ from fixtures.right import gradient, smooth_gradient
 from fixtures.wrong.hygiene import ACTS, DEFECTS, raising_after
 from pytest_xai.bench import guard
 from pytest_xai.checks.contract import side_effects
-from pytest_xai.engine.run_check import judge
+from pytest_xai.engine.run_check import run_check
 from pytest_xai.protocol import named
 
 every_act = in_one_test("act", ACTS)
@@ -47,13 +47,13 @@ def probe_of(photograph):
     return explain
 
 
-def require_clean(bench, before, assign, photograph, changed):
+def require_clean(bench, before, task_of, photograph, changed):
     """Nothing differs now, nor for the next explainer, whose map and verdict are what they were."""
     probe = probe_of(photograph)
     assert changed(before, photograph(bench.subject.model)) == []
     spent = bench.counter.spent
     for check in ("side_effects", "input_untouched"):
-        following = judge(bench, named(probe), assign(check))
+        following = run_check(bench, task_of(check, named(probe)))
         assert (following.outcome, following.reason) == ("passed", "")
     seen_before = {key: value for key, value in before.items() if key != "seeds"}
     assert all(changed(seen_before, seen) == [] for seen in probe.seen)
@@ -62,48 +62,50 @@ def require_clean(bench, before, assign, photograph, changed):
 
 
 @every_act
-def test_what_is_left_is_named_and_put_back(act, assign, photograph, changed):
+def test_what_is_left_is_named_and_put_back(act, task_of, photograph, changed):
     with fresh_bench() as bench:
         model, inputs, targets = bench.subject.model, bench.inputs, bench.targets
         before, map_before = photograph(model), gradient(model, inputs, targets)
-        failed = judge(bench, named(DEFECTS[act].explainer), assign("side_effects"))
+        failed = run_check(bench, task_of("side_effects", named(DEFECTS[act].explainer)))
         assert failed.outcome == "failed"
         assert failed.reason.startswith("The explainer ")
         assert ACTS[act][1] in failed.reason
         assert failed.counterexample["cause"] == failed.reason
-        require_clean(bench, before, assign, photograph, changed)
+        require_clean(bench, before, task_of, photograph, changed)
         assert torch.equal(gradient(model, inputs, targets), map_before)
 
 
 @every_act
-def test_the_same_after_an_error(act, assign, photograph, changed):
+def test_the_same_after_an_error(act, task_of, photograph, changed):
     with fresh_bench() as bench:
         before = photograph(bench.subject.model)
-        broken = judge(bench, named(raising_after(ACTS[act][0]), "broken"), assign("side_effects"))
+        broken = run_check(
+            bench, task_of("side_effects", named(raising_after(ACTS[act][0]), "broken"))
+        )
         assert broken.outcome == "error"
         assert broken.reason == "explainer 'broken' raised ValueError: out of ideas"
         assert "raise ValueError" in broken.traceback
-        require_clean(bench, before, assign, photograph, changed)
+        require_clean(bench, before, task_of, photograph, changed)
 
 
 @every_act
-def test_the_same_in_any_other_check(act, assign, photograph, changed):
+def test_the_same_in_any_other_check(act, task_of, photograph, changed):
     """Effects are put back whichever check calls the explainer, here one on a model of its own."""
     with fresh_bench() as bench:
         before = photograph(bench.subject.model)
-        judge(bench, named(DEFECTS[act].explainer), assign("linearity"))
-        require_clean(bench, before, assign, photograph, changed)
+        run_check(bench, task_of("linearity", named(DEFECTS[act].explainer)))
+        require_clean(bench, before, task_of, photograph, changed)
 
 
 @pytest.mark.parametrize("act", ["leaves train mode", "edits a weight in place", "seeds torch"])
-def test_the_same_when_the_user_interrupts(act, bench, photograph, changed, assign):
+def test_the_same_when_the_user_interrupts(act, bench, photograph, changed, task_of):
     def explain(model, inputs, targets):
         ACTS[act][0](model, inputs)
         raise KeyboardInterrupt
 
     before = photograph(bench.subject.model)
     with pytest.raises(KeyboardInterrupt):
-        judge(bench, named(explain), assign("side_effects"))
+        run_check(bench, task_of("side_effects", named(explain)))
     assert changed(before, photograph(bench.subject.model)) == []
 
 
@@ -266,8 +268,8 @@ FULL, PARTIAL = hooked("register_full_backward_hook"), hooked("register_backward
 
 @pytest.mark.filterwarnings("ignore:Using a non-full backward hook:FutureWarning")
 @pytest.mark.parametrize("order", [(FULL, PARTIAL, FULL), (PARTIAL, FULL, PARTIAL)])
-def test_the_kind_of_hooks_of_one_explainer_does_not_refuse_the_next(order, bench, assign):
-    outcomes = [judge(bench, named(each), assign("shape")).outcome for each in order]
+def test_the_kind_of_hooks_of_one_explainer_does_not_refuse_the_next(order, bench, task_of):
+    outcomes = [run_check(bench, task_of("shape", named(each))).outcome for each in order]
     assert outcomes == ["passed", "passed", "passed"]
 
 

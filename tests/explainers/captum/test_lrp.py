@@ -233,7 +233,7 @@ def test_functions_that_could_be_modules_are_refused(function, name, module):
     with pytest.raises(InvalidArgument) as caught:
         lrp(Residual(function).double(), *case(5))
     assert f"model: got calls of {name}" in str(caught.value)
-    assert f"expected modules ({module}), since LRP would silently take" in str(caught.value)
+    assert f"expected modules ({module}), since LRP would silently use" in str(caught.value)
 
 
 @pytest.mark.parametrize(

@@ -417,7 +417,7 @@ def test_a_zero_difference_with_parts_splits_them_evenly():
         (lambda x: torch.ones(2, 2, dtype=F64) @ x, "matmul"),
         (lambda x: torch.zeros_like(x) + x.data, "zeros_like"),
         (lambda x: x.data + 1, "data"),
-        (lambda x: torch.zeros(x.shape, dtype=F64).add_(x), "a write of an activation into"),
+        (lambda x: torch.zeros(x.shape, dtype=F64).add_(x), "writing an activation into"),
     ],
 )
 def test_operations_without_a_rule_are_named(spec, function, operation):
