@@ -1,5 +1,6 @@
 """All checks, one per file and one folder per family. Importing them fills the registry."""
 
+import functools
 import importlib
 import pkgutil
 
@@ -29,6 +30,7 @@ def names() -> list[str]:
     return [check.name for check in all()]
 
 
+@functools.cache
 def _load() -> None:
     for module in pkgutil.walk_packages(__path__, f"{__name__}."):
         importlib.import_module(module.name)
