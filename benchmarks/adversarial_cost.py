@@ -1,22 +1,22 @@
-"""What the adversarial checks cost beside attack and explainers: ResNet-18 at 224 x 224.
+"""Measures the time of adversarial checks in addition to attack and explainers, on a ResNet-18.
 
     python benchmarks/adversarial_cost.py [--checks fgsm_dice deepfool_dice] [--images 8]
 
-Eight explainers of the gallery are checked on one bench, as in a session. Each call of an explainer
-is noted, with its images. Then the same is done by hand: the attack functions that the checks use
-once, on a bench of their own, and the very calls of the explainers, on the model itself; nothing
-is looked at, compared or remembered. Both are seconds of process CPU time, and they alternate
-explainer by explainer, so that a machine that grows slower does so for both.
+Eight explainers of the gallery are checked on one bench with images of 224 x 224, as in a session.
+Each call of an explainer is recorded with its images. Then the same work is done by hand: the
+attack functions of the checks run once, on another bench, and the recorded calls of the explainers
+run on the model itself, without side-effect search, measures or cache. Both times are process CPU
+seconds. They alternate explainer by explainer, so a machine that gets slower affects both.
 
-How to read it: the column "beside" has the evaluations of the model that are not the explainer's
-own. All of the attack is in the first row: later explainers find its results on the bench, and the
-column has zeros. The first line has the attacks by hand, and the bisection of their way to the
-point before the boundary. The ratio says what the gate adds: noise of the same
-size and its predictions, the measures, and looking for side effects.
-Exits with 1 above the limit, or where an attack was made twice.
+How to read it: the column "others" has the evaluations of the model that are not the explainer's
+own. The first row has all of the attack; later explainers use its results on the bench, and the
+column has zeros. The first line has the attacks by hand, with the bisection to the point before the
+boundary. The ratio shows what the gate adds: noise of the same size and its predictions, the
+measures, and the search for side effects. Exits with 1 above the limit, or if an attack was made
+twice.
 
-Random weights, and targets as predicted, so that no image is left out. torchvision's ResNet-18, or,
-where that is missing, the ResNet of the bundled shapes.
+The weights are random, and the targets are the predictions, so no image is left out. The model is
+torchvision's ResNet-18, or, without torchvision, the ResNet of the bundled shapes.
 """
 
 import argparse
@@ -33,7 +33,8 @@ from pytest_xai import Subject, attacks, checks, explainers
 from pytest_xai.attacks import before_the_boundary
 from pytest_xai.bench.bench import Bench
 from pytest_xai.checks.adversarial._dice import EPSILON
-from pytest_xai.engine.run_check import Assignment, judge
+from pytest_xai.engine.run_check import run_check
+from pytest_xai.engine.task import Task
 from pytest_xai.protocol import NamedExplainer, named
 
 _EXPLAINERS = (
@@ -102,7 +103,8 @@ def make_subject(images: int, side: int) -> Subject:
 def in_the_gate(bench: Bench, explainer: NamedExplainer, names: Sequence[str]) -> None:
     """The checks as in a session; an error ends the benchmark."""
     for name in names:
-        verdict = judge(bench, explainer, Assignment(check=checks.get(name), asserted=True))
+        task = Task(check=checks.get(name), explainer=explainer, asserted=True)
+        verdict = run_check(bench, task)
         if verdict.outcome in {"error", "not_applicable"}:
             sys.exit(f"{name}: {verdict.outcome}: {verdict.reason}\n{verdict.traceback or ''}")
 
@@ -124,10 +126,10 @@ def seconds(function: Callable[[], object]) -> float:
 
 
 def compare(subject: Subject, names: Sequence[str]) -> tuple[float, list[int]]:
-    """Both ways, printed by explainer: their ratio, and the evaluations beside the explainers'."""
+    """Print both times by explainer; return their ratio, and the evaluations of the checks."""
     bench = Bench(subject)
     hand, evaluations = by_hand(subject, names)
-    gate, beside = 0.0, list[int]()
+    gate, others = 0.0, list[int]()
     print(f"{'the attacks':<24}{'':>8}{evaluations:>10}{'':>10}{hand:>10.2f}", flush=True)
     for spec in _EXPLAINERS:
         explainer = named(explainers.get(spec, **_OPTIONS.get(spec, {})))
@@ -136,17 +138,17 @@ def compare(subject: Subject, names: Sequence[str]) -> tuple[float, list[int]]:
         before = bench.counter.spent
         theirs = seconds(lambda watched=watched: in_the_gate(bench, watched, names))
         spent = bench.counter.spent - before
-        beside.append(spent.model - noted.own)
+        others.append(spent.model - noted.own)
         ours = seconds(lambda noted=noted: noted.again(subject.model))
         gate, hand = gate + theirs, hand + ours
         print(
-            f"{spec:<24}{len(noted.calls):>8}{spent.model:>10}{beside[-1]:>10}"
+            f"{spec:<24}{len(noted.calls):>8}{spent.model:>10}{others[-1]:>10}"
             f"{ours:>10.2f}{theirs:>10.2f}",
             flush=True,
         )
     bench.close()
-    print(f"{'together':<24}{'':>8}{'':>10}{sum(beside):>10}{hand:>10.2f}{gate:>10.2f}")
-    return gate / hand, beside
+    print(f"{'together':<24}{'':>8}{'':>10}{sum(others):>10}{hand:>10.2f}{gate:>10.2f}")
+    return gate / hand, others
 
 
 def main() -> int:
@@ -172,12 +174,12 @@ def main() -> int:
         f"{torch.get_num_threads()} thread(s), {', '.join(arguments.checks)}, CPU seconds"
     )
     print(
-        f"{'explainer':<24}{'calls':>8}{'model':>10}{'beside':>10}{'by hand':>10}{'gate':>10}",
+        f"{'explainer':<24}{'calls':>8}{'model':>10}{'others':>10}{'by hand':>10}{'gate':>10}",
         flush=True,
     )
-    ratio, beside = compare(subject, arguments.checks)
+    ratio, others = compare(subject, arguments.checks)
     print(f"ratio {ratio:.3f} (limit {arguments.limit:g})")
-    once = not any(beside[1:])
+    once = not any(others[1:])
     print("attacks were made once" if once else "attacks were made again for a later explainer")
     return 0 if ratio <= arguments.limit and once else 1
 

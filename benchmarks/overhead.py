@@ -1,17 +1,20 @@
-"""What the checks cost beside the model: a ResNet-18 at 224 x 224 with random weights.
+"""Measures the time of the checks in addition to the model's own, on a ResNet-18.
 
     python benchmarks/overhead.py [--checks fgsm_dice continuity mprt_cascading] [--repeats 3]
 
-For each check two numbers of seconds of process CPU time: of the check on a saliency explainer, run
-as in a session, and of bare evaluations of the same model, as many as the check counted and in
-the same batches. What a check evaluates forward and backward is one forward with the gradient
-of the input; the rest is forward alone, without gradients. The two alternate, after a warm-up in
-which modules are imported, and their medians are divided.
+The model has random weights, and the images are 224 x 224.
 
-How to read it: a ratio of 1.10 says that all that is not the model (attack, maps, similarities,
-weights drawn anew, looking for side effects) takes 10 % of the model's time. The first line says
-what a bench takes when it is made, once per subject of a session. One thread by default: several
-wait for each other, and process time counts the waiting. Exits with 1 above the limit.
+For each check two process CPU times in seconds: that of the check on a saliency explainer, run as
+in a session, and that of the same number of evaluations of the model alone, in the same batches. A
+forward and a backward evaluation of the check are one forward pass with the gradient of the input;
+the others are forward passes without gradients. The two alternate, after a warm-up that imports
+modules, and their medians are divided.
+
+How to read it: a ratio of 1.10 means that everything except the model (attack, maps, similarities,
+re-initialised weights, the search for side effects) takes 10 % of the model's time. The first line
+is the time that makes a bench, once per subject of a session. One thread is the default, because
+several threads wait for each other and process time counts the waiting. Exits with 1 above the
+limit.
 """
 
 import argparse
@@ -26,7 +29,8 @@ from torch import Tensor, nn
 from pytest_xai import Subject, checks
 from pytest_xai.bench.bench import Bench
 from pytest_xai.core.verdict import Evaluations, Verdict
-from pytest_xai.engine.run_check import Assignment, judge
+from pytest_xai.engine.run_check import run_check
+from pytest_xai.engine.task import Task
 from pytest_xai.protocol import named
 
 _CHECKS = ("fgsm_dice", "continuity", "mprt_cascading")
@@ -52,10 +56,10 @@ def make_subject(images: int, side: int) -> Subject:
     return Subject(resnet18().eval(), torch.rand(images, 3, side, side), bounds=(0.0, 1.0))
 
 
-def run_check(bench: Bench, name: str) -> Verdict:
+def verdict_of(bench: Bench, name: str) -> Verdict:
     """One check as in a session; anything but a verdict on figures ends the benchmark."""
-    assignment = Assignment(check=checks.get(name), asserted=True)
-    verdict = judge(bench, named(saliency), assignment)
+    task = Task(check=checks.get(name), explainer=named(saliency), asserted=True)
+    verdict = run_check(bench, task)
     if verdict.outcome in {"error", "not_applicable"}:
         sys.exit(f"{name}: {verdict.outcome}: {verdict.reason}\n{verdict.traceback or ''}")
     return verdict
@@ -78,7 +82,7 @@ def compare(subject: Subject, name: str, repeats: int) -> float:
         # A bench of its own: on a shared one, the second run would find everything computed.
         bench = Bench(subject)
         started = time.process_time()
-        verdict = run_check(bench, name)
+        verdict = verdict_of(bench, name)
         whole.append(time.process_time() - started)
         bench.close()
         bare.append(seconds(lambda spent=verdict.evaluations: run_bare(subject, spent)))
@@ -103,7 +107,7 @@ def warm_up(subject: Subject, names: list[str]) -> None:
     """Import what the checks import, and run the model at its size."""
     bench = Bench(make_subject(2, 64))
     for name in names:
-        run_check(bench, name)
+        verdict_of(bench, name)
     bench.close()
     run_bare(subject, Evaluations(forward=2 * len(subject), backward=len(subject)))
 

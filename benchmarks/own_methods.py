@@ -1,14 +1,16 @@
-"""What our own explainers cost beside the model: a ResNet-18 at 224 x 224 with random weights.
+"""Measures the time of our own explainers in addition to the model's, on a ResNet-18.
 
     python benchmarks/own_methods.py [--methods RISE SIDU] [--masks 2000] [--repeats 3]
 
-For each method two numbers of seconds of process CPU time: of explaining one image, and of bare
-evaluations of the same model in the same batches, without gradients. The two alternate, after a
-warm-up, and their medians are divided.
+The model has random weights, and the images are 224 x 224.
 
-How to read it: a ratio of 1.05 says that making masks, laying them over the image and adding them
-up takes 5 % of the model's time. SIDU has as many masks as its layer has channels, 512. One thread
-by default: several wait for each other, and process time counts the waiting. Exits with 1 above
+For each method two process CPU times in seconds: that of the explanation of one image, and that of
+the same evaluations of the model alone, in the same batches and without gradients. The two
+alternate, after a warm-up, and their medians are divided.
+
+How to read it: a ratio of 1.05 means that making, applying and adding the masks takes 5 % of the
+model's time. SIDU has as many masks as its layer has channels, 512. One thread is the default,
+because several threads wait for each other and process time counts the waiting. Exits with 1 above
 the limit.
 """
 

@@ -1,9 +1,9 @@
-"""What the plugin adds to ``pytest --co -q`` of an empty folder.
+"""Measures the time and memory that the plugin adds to ``pytest --co -q`` of an empty folder.
 
     python benchmarks/startup.py [--rounds 20] [--limit-ms 20]
 
-The runs alternate, so that a machine that slows down slows both. Plugins are loaded by name in
-both: the baseline imports nothing of pytest-xai, not even its module. Exits with 1 above the limit.
+The runs alternate, so a machine that gets slower affects both. Plugins are loaded by name in both
+runs: the baseline imports nothing of pytest-xai, not even its module. Exits with 1 above the limit.
 """
 
 import argparse

@@ -1,14 +1,14 @@
 """Every error that pytest-xai raises.
 
 XaiError
-├── InvalidArgument (ValueError)       an argument is wrong: what came, what was expected
-│   └── UnknownName                    a name that is not in its table: what there is
-├── InvalidAttribution (ValueError)    an explainer returned something that is no map
+├── InvalidArgument (ValueError)       an argument is wrong; says what was expected
+│   └── UnknownName                    a name is unknown; lists the known names
+├── InvalidAttribution (ValueError)    an explainer returned something that is not a map
 ├── MissingDependency (ImportError)    an optional package is not installed
-├── BrokenData                         a bundled file is missing or not what it should be
-├── NotApplicable                      a check has nothing to say here, and why
+├── BrokenData                         a bundled file is missing or was changed
+├── NotApplicable                      a check does not apply; says why
 ├── GuestError                         the model or the explainer raised
-└── CheckFailed (AssertionError)       verdicts that fail the run
+└── CheckFailed (AssertionError)       checks failed
 """
 
 import difflib
@@ -28,24 +28,24 @@ __all__ = [
 
 
 class XaiError(Exception):
-    """Base of all errors of pytest-xai: catch it to catch them all."""
+    """Base class of all errors that pytest-xai raises."""
 
 
 class InvalidArgument(XaiError, ValueError):
-    """An argument is wrong. Pass what the message says was expected."""
+    """An argument is wrong. The message says what was expected."""
 
     @classmethod
     def of(cls, argument: str, *, got: object, expected: str) -> "InvalidArgument":
-        """Build the one form that all such messages have."""
+        """Build the error with the standard message: argument, value given, value expected."""
         return cls(f"{argument}: got {got}, expected {expected}")
 
 
 class UnknownName(InvalidArgument):
-    """A name is not in its table. Use one of those that the message lists."""
+    """A name is unknown. The message lists the known names."""
 
     @classmethod
     def among(cls, kind: str, name: str, known: Iterable[str]) -> "UnknownName":
-        """Name the unknown, the nearest known name, and all known names."""
+        """Build the error with the unknown name, the most similar name and all known names."""
         names = list(known)
         near = difflib.get_close_matches(name, names, n=1)
         hint = f" Did you mean {near[0]!r}?" if near else ""
@@ -65,22 +65,22 @@ class InvalidAttribution(XaiError, ValueError):
 
 
 class MissingDependency(XaiError, ImportError):
-    """An optional package is missing or does not import. Install what the message says."""
+    """An optional package is missing or cannot be imported. The message says what to install."""
 
 
 class BrokenData(XaiError):
-    """A bundled file is missing or was changed. Install pytest-xai again."""
+    """A bundled file is missing or was changed. Reinstall pytest-xai."""
 
 
 class NotApplicable(XaiError):
-    """A check has nothing to say about this explainer and subject; the message is the reason."""
+    """A check does not apply to this explainer and subject. The message gives the reason."""
 
 
 class GuestError(XaiError):
-    """The model or the explainer raised. The message ends with the guest's own error.
+    """The model or the explainer raised an error. The message ends with the original error.
 
     Attributes:
-        traceback: the guest's traceback as text.
+        traceback: the traceback of the original error, as text.
     """
 
     def __init__(self, message: str, *, traceback: str) -> None:
@@ -89,4 +89,4 @@ class GuestError(XaiError):
 
 
 class CheckFailed(XaiError, AssertionError):
-    """Verdicts that fail the run. Read the message: property, figures, how to repeat it."""
+    """One or more checks failed. The message lists properties, figures and commands to repeat."""

@@ -1,16 +1,14 @@
-"""What an explainer is: the protocol, its description, and the one form that maps are given."""
+"""The interface of an explainer, the description of an explainer, and its name in reports."""
 
 import functools
 import inspect
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Protocol, TypeVar, overload, runtime_checkable
+from typing import Protocol, TypeVar, overload, runtime_checkable
 
-import numpy as np
-import torch
 from torch import Tensor, nn
 
-from pytest_xai.errors import InvalidArgument, InvalidAttribution
+from pytest_xai.errors import InvalidArgument
 
 __all__ = [
     "NEEDS_NEW",
@@ -22,20 +20,19 @@ __all__ = [
     "archive_of",
     "explainer",
     "named",
-    "normalise",
     "traits_of",
 ]
 
 _ATTRIBUTE = "__xai_traits__"
 
-# Why a check has nothing to say of maps that were made before.
+# Reason why a check does not apply to stored maps.
 NEEDS_NEW = "needs new explanations; these maps are stored"
 
-# What the sign of an attribution can be declared to mean.
+# The declarable meanings of an attribution's sign.
 SIGNS = ("non_negative", "evidence")
 _SIGN_CHECK = "sign_convention"
 
-# Keywords by which an explainer takes a number of steps.
+# Names of the keyword with which an explainer accepts a number of steps.
 _STEPS = ("steps", "n_steps")
 
 T = TypeVar("T")
@@ -56,32 +53,32 @@ class Explainer(Protocol):
 
 @runtime_checkable
 class Archive(Protocol):
-    """An explainer that can make no map, but has those of one subject's inputs.
+    """An explainer that only has stored maps of one subject's inputs and cannot make new ones.
 
-    Called like any other, it raises `NotApplicable`.
+    Calling it like other explainers raises `NotApplicable`.
     """
 
     def stored_maps(self, images: Sequence[int], count: int) -> Tensor:
-        """Maps of the inputs at these positions of a subject that has ``count`` inputs."""
+        """Return the maps of the inputs at these positions; the subject has ``count`` inputs."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Traits:
-    """What the gate should know of an explainer.
+    """The description of an explainer.
 
     Attributes:
-        name: how reports call it; None: the callable's own name.
-        claims: names of the checks that it promises to pass.
-        sign: what the sign of an attribution means: "non_negative": there is none below zero;
-            "evidence": above zero is evidence for the target, below zero against it; None: nothing
-            is said. To declare one is to claim the check ``sign_convention``.
-        method: its family ("gradient", "integrated_gradients", "deep_lift_rescale", "lrp", ...).
-        stochastic: its maps depend on the seed of the global random generators.
-        class_agnostic: its maps do not depend on the target.
-        needs_baseline: it is called with the keyword ``baseline``, (1 or N, *shape).
+        name: its name in reports; None: the callable's own name.
+        claims: names of the checks that the explainer claims to pass.
+        sign: the meaning of an attribution's sign. "non_negative": no attribution is negative;
+            "evidence": positive values are evidence for the target, negative values against it;
+            None: no meaning is declared. A declared sign also claims ``sign_convention``.
+        method: method family ("gradient", "integrated_gradients", "deep_lift_rescale", "lrp", ...).
+        stochastic: the maps depend on the seed of the global random generators.
+        class_agnostic: the maps do not depend on the target.
+        needs_baseline: the explainer is called with the keyword ``baseline``, (1 or N, *shape).
         source: key of the paper in docs/references.bib.
         cost: model evaluations per image, in words.
-        library: what implements it.
+        library: name and version of the library that implements the method.
     """
 
     name: str | None = None
@@ -96,15 +93,15 @@ class Traits:
     library: str = ""
 
     def __post_init__(self) -> None:
-        """Add the claim that a declared sign is.
+        """Add the claim that a declared sign implies.
 
         Raises:
-            InvalidArgument: there is no such sign.
+            InvalidArgument: ``sign`` is unknown.
         """
         if self.sign is None:
             return
         if self.sign not in SIGNS:
-            expected = f"one of {SIGNS}, or None: nothing is said of it"
+            expected = f"one of {SIGNS}, or None to declare no meaning"
             raise InvalidArgument.of("sign", got=repr(self.sign), expected=expected)
         object.__setattr__(self, "claims", self.claims | {_SIGN_CHECK})
 
@@ -142,14 +139,14 @@ def explainer(
     cost: str = "",
     library: str = "",
 ) -> T | Callable[[T], T]:
-    """Describe an explainer; bare or with arguments, on a function or on a class.
+    """Describe an explainer. The decorator works with and without arguments.
 
-    The decorated object is returned unchanged but for one attribute that holds its `Traits`,
-    which see for the arguments.
+    It can decorate a function, a class or an instance. The object is returned unchanged except
+    for one new attribute, its `Traits`. The arguments are the attributes of `Traits`.
 
     Raises:
-        InvalidArgument: ``claims`` is a single string, ``sign`` is none there is, or the object
-            takes no attributes.
+        InvalidArgument: ``claims`` is a single string, ``sign`` is unknown, or no attribute can
+            be set on the object.
     """
     if isinstance(claims, str):
         raise InvalidArgument.of("claims", got=repr(claims), expected="a set of names of checks")
@@ -172,7 +169,7 @@ def explainer(
         except (AttributeError, TypeError) as error:
             raise InvalidArgument.of(
                 "explainer",
-                got=f"a {type(target).__name__}, which takes no attributes",
+                got=f"a {type(target).__name__}, on which no attribute can be set",
                 expected="a function, a class or an instance; wrap it in a function",
             ) from error
         return target
@@ -181,21 +178,23 @@ def explainer(
 
 
 def traits_of(explainer: object) -> Traits:
-    """The traits that the decorator left, or none but the defaults."""
+    """Return the traits that the decorator set, or the default traits."""
     traits = getattr(explainer, _ATTRIBUTE, None)
     return traits if isinstance(traits, Traits) else Traits()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class NamedExplainer:
-    """An explainer with the name that reports use and its traits.
+    """An explainer with its name in reports and its traits.
 
     Attributes:
-        name: how reports call it.
+        name: its name in reports.
         call: the explainer itself.
-        traits: what the gate knows of it.
-        origin: a Python expression that makes it, for snippets; empty: it was passed as it is.
-        with_steps: makes the call that goes so many steps; None: it takes no number of steps.
+        traits: the description of the explainer.
+        origin: a Python expression that creates it, for code snippets; empty if the user passed
+            the object itself.
+        with_steps: returns a callable that uses the given number of steps; None if the explainer
+            has no such option.
     """
 
     name: str
@@ -206,10 +205,10 @@ class NamedExplainer:
 
 
 def named(explainer: object, name: str | None = None) -> NamedExplainer:
-    """Give an explainer its name: the one passed, the decorator's, or the callable's own.
+    """Name an explainer: the given name, the decorator's name, or the callable's own name.
 
     Raises:
-        InvalidArgument: not callable, or a class where an instance was meant.
+        InvalidArgument: the object is not callable, or is a class instead of an instance.
     """
     if isinstance(explainer, NamedExplainer):
         if name is None:
@@ -238,10 +237,10 @@ def named(explainer: object, name: str | None = None) -> NamedExplainer:
 
 
 def _by_keyword(call: Callable[..., object]) -> Callable[[int], Callable[..., object]] | None:
-    """How a callable is asked for more steps: by its keyword, if it has one."""
+    """Return a function that sets the number of steps by keyword; None without such a keyword."""
     try:
         parameters = inspect.signature(call).parameters
-    except (TypeError, ValueError):  # compiled code says nothing of its parameters
+    except (TypeError, ValueError):  # compiled code may have no signature
         return None
     keyword = next((name for name in _STEPS if name in parameters), None)
     if keyword is None:
@@ -250,79 +249,6 @@ def _by_keyword(call: Callable[..., object]) -> Callable[[int], Callable[..., ob
 
 
 def archive_of(explainer: NamedExplainer) -> Archive | None:
-    """The stored maps behind an explainer; None: it makes its maps when asked."""
+    """Return the explainer as an archive of stored maps; None if it computes maps when called."""
     call = inspect.unwrap(explainer.call)
     return call if isinstance(call, Archive) else None
-
-
-def normalise(attributions: object, inputs: Tensor) -> Tensor:
-    """Validate what an explainer returned and give it the form that checks work on.
-
-    Args:
-        attributions: a tensor or array of the inputs' shape, of (N, 1, *spatial), or of
-            (N, *spatial) where the inputs are (N, C, *spatial).
-        inputs: what was explained, (N, *shape).
-
-    Returns:
-        A detached floating tensor on the inputs' device: (N, *shape) or (N, 1, *spatial).
-
-    Raises:
-        InvalidAttribution: not a floating tensor or array (problem "type"), of another shape
-            ("shape"), or with NaN or infinite values ("finite").
-    """
-    if isinstance(attributions, np.ndarray):
-        attributions = _from_numpy(attributions)
-    if not isinstance(attributions, Tensor):
-        raise InvalidAttribution(
-            f"the explainer returned {type(attributions).__name__}, expected a tensor of shape "
-            f"{_accepted(inputs)}",
-            problem="type",
-        )
-    if not attributions.is_floating_point():
-        raise InvalidAttribution(
-            f"the explainer returned a tensor of {attributions.dtype}, expected a floating dtype",
-            problem="type",
-        )
-    if attributions.layout != torch.strided:
-        raise InvalidAttribution(
-            f"the explainer returned a tensor of {attributions.layout}, expected a dense tensor",
-            problem="type",
-        )
-    # A copy: an explainer may write its next maps into the same memory.
-    maps = attributions.detach().to(inputs.device, copy=True)
-    spatial = tuple(inputs.shape[2:])
-    if inputs.ndim >= 3 and maps.shape == (len(inputs), *spatial):
-        maps = maps.unsqueeze(1)
-    if maps.shape != inputs.shape and (not spatial or maps.shape != (len(inputs), 1, *spatial)):
-        raise InvalidAttribution(
-            f"the explainer returned shape {tuple(attributions.shape)} for inputs of shape "
-            f"{tuple(inputs.shape)}, expected {_accepted(inputs)}",
-            problem="shape",
-        )
-    bad = ~torch.isfinite(maps).flatten(1).all(1)
-    if bad.any():
-        where = bad.nonzero().flatten().tolist()
-        raise InvalidAttribution(
-            f"the map holds NaN or infinite values for {len(where)} of {len(maps)} images "
-            f"(first: position {where[0]} of the batch)",
-            problem="finite",
-        )
-    return maps
-
-
-def _from_numpy(array: np.ndarray[Any, Any]) -> Tensor:
-    try:
-        # Flipped, read-only or foreign-endian arrays are none that torch can share.
-        return torch.from_numpy(np.array(array, dtype=array.dtype.newbyteorder("="), order="C"))
-    except TypeError as error:
-        raise InvalidAttribution(
-            f"the explainer returned an array of dtype {array.dtype}, expected a floating dtype",
-            problem="type",
-        ) from error
-
-
-def _accepted(inputs: Tensor) -> str:
-    shape, spatial = tuple(inputs.shape), tuple(inputs.shape[2:])
-    if not spatial:
-        return f"{shape}"
-    return f"{shape}, {(len(inputs), 1, *spatial)} or {(len(inputs), *spatial)}"

@@ -8,7 +8,7 @@ from pytest_xai.errors import InvalidArgument, UnknownName
 
 if TYPE_CHECKING:
     from pytest_xai.bench.bench import Bench
-    from pytest_xai.core.verdict import Finding
+    from pytest_xai.core.finding import Finding
     from pytest_xai.protocol import NamedExplainer
 
 __all__ = ["CHECKS", "FAMILIES", "Check", "Cost", "check", "find"]

@@ -1,11 +1,12 @@
-"""A model that behaves alike and shows another map: which of our checks see it?
+"""Makes a model with the same predictions and other maps, and runs the checks on it.
 
     python -m studies.adversarial_model [--images 100] [--write docs/evidence/adversarial-model.md]
 
-The digits network with a linear layer beside it that reads only directions in which the data
-hardly vary (Anders et al. 2020, theorem 1, in its linear form): on the data it adds next to
-nothing, and its gradient, a frame around the image, drowns the network's own. Prints what stays,
-what the maps show and what the checks say, in Markdown. Exits with 1 if they do not behave alike.
+The model is the digits network with a linear layer in parallel that reads only directions in which
+the data hardly vary (Anders et al. 2020, theorem 1, in its linear form). Its output on the data is
+nearly 0, and its gradient, a frame around the image, is larger than the network's own. Prints the
+change of the predictions, the maps and the verdicts in Markdown. Exits with 1 if the predictions
+change too often.
 """
 
 import argparse
@@ -18,7 +19,8 @@ from torch import Tensor, nn
 
 from pytest_xai import Subject, checks, explainers
 from pytest_xai.bench.bench import Bench
-from pytest_xai.engine.run_check import Assignment, judge
+from pytest_xai.engine.run_check import run_check
+from pytest_xai.engine.task import Task
 from pytest_xai.measures import spatial, topk_intersection
 from pytest_xai.protocol import NamedExplainer
 from pytest_xai.subjects import load_digits
@@ -53,7 +55,7 @@ CHECKS = (
 
 
 class Disguised(nn.Module):
-    """A network with a linear layer beside it, whose outputs are added to its own."""
+    """A network with a linear layer in parallel, whose outputs are added to its own."""
 
     def __init__(self, network: nn.Module, weights: Tensor, centre: Tensor) -> None:
         super().__init__()
@@ -105,7 +107,7 @@ def disguised(images: int) -> tuple[Subject, Subject]:
 
 
 def behaviour(honest: Subject, other: Subject) -> tuple[str, bool]:
-    """How alike the two behave on the held-out images, and whether that is alike enough."""
+    """Compare the predictions on the held-out images; return whether they are similar enough."""
     with torch.no_grad():
         before, after = (each.model(each.inputs).softmax(1) for each in (honest, other))
     same = float((before.argmax(1) == after.argmax(1)).double().mean())
@@ -198,8 +200,8 @@ def _word(subject: Subject, check: str) -> str:
     spec = "captum:IntegratedGradients" if check == "summation_to_delta" else "captum:Saliency"
     bench = Bench(subject)
     try:
-        task = Assignment(check=checks.get(check), asserted=True)
-        verdict = judge(bench, explainers.get(spec), task)
+        task = Task(check=checks.get(check), explainer=explainers.get(spec), asserted=True)
+        verdict = run_check(bench, task)
     finally:
         bench.close()
     figure = "" if verdict.figure is None else f" ({verdict.figure:.2g})"
@@ -213,10 +215,10 @@ def main() -> int:
     parser.add_argument("--write", type=Path, help="the page whose tables are replaced")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
-    alike, kept = behaviour(*disguised(360))
+    predictions, kept = behaviour(*disguised(360))
     pair = disguised(arguments.images)
     parts: list[Callable[[Subject, Subject], str]] = [shown, agreement, judged]
-    text = "\n\n".join([alike, *(part(*pair) for part in parts)])
+    text = "\n\n".join([predictions, *(part(*pair) for part in parts)])
     print_or_write(arguments.write, text)
     return 0 if kept else 1
 

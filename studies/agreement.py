@@ -1,10 +1,10 @@
-"""Where two libraries have one method: how far their maps agree, on the same network and images.
+"""Compares the maps of two libraries that implement the same method.
 
     python -m studies.agreement [--write docs/evidence/agreement.md]
 
-Prints a table in Markdown: the largest difference of two maps over the largest value of the first,
-and the mean Spearman correlation, over 16 images in float64. The tests hold the figures to what is
-written here as expected (tests/explainers/test_agreement.py).
+Prints a table in Markdown: the largest difference of two maps divided by the largest value of the
+first, and the mean Spearman correlation, over 16 images in float64. The tests compare the figures
+with the expected ones in this file (tests/explainers/test_agreement.py).
 """
 
 from collections.abc import Mapping
@@ -52,7 +52,7 @@ class Scene:
 
 
 def scene(name: str) -> Scene:
-    """The network and images behind a name: "plain", "digits" or "shapes", in float64."""
+    """Return the network and images of a name: "plain", "digits" or "shapes", in float64."""
     if name == "plain":
         torch.manual_seed(0)
         model = Plain().double().eval()

@@ -1,10 +1,10 @@
-"""Every attack on the prediction beside a second implementation, on the bundled digits.
+"""Compares every attack on the prediction with a second implementation, on the bundled digits.
 
     python -m studies.attacks [--write docs/evidence/attacks.md]
 
-The second implementations are torchattacks and the adversarial-robustness-toolbox, which nothing
-else needs: install them for this alone. Success, norms and evaluations of both sides are counted by
-the same code, on 100 images that the network gets right.
+The second implementations are torchattacks and the adversarial-robustness-toolbox, which have to be
+installed for this script only. The same code counts success, norms and evaluations of both sides,
+on 100 images that the network classifies correctly.
 """
 
 import warnings

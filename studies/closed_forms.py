@@ -1,10 +1,10 @@
-"""How far the explainers of the gallery are from maps that are known in closed form.
+"""Compares the explainers of the gallery with maps that are known in closed form.
 
     python -m studies.closed_forms [--write docs/evidence/closed-forms.md]
 
 Prints two tables in Markdown: for every explainer and method the largest error on the probe
-networks, and the pairs that are not right to 1e-6. The tests hold each pair to one or the other
-(tests/subjects/probes/test_closed_forms.py).
+networks, and the pairs that are not right to 1e-6. The tests check that each pair is in the right
+table (tests/subjects/probes/test_closed_forms.py).
 """
 
 from collections.abc import Iterator, Mapping

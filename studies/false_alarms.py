@@ -1,24 +1,24 @@
-"""How often the sequential tests are wrong, and how soon they decide, on simulated scores.
+"""Simulates how often the sequential tests are wrong, and after how many images they decide.
 
     python -m studies.false_alarms [--runs 20000] [--images 10000] [--seed 0]
 
-False alarms: the true mean is exactly at the limit, so every decision is one too many. Each run is
-looked at after every round of the real schedule, and once more after every single value; printed is
+False alarms: the true mean is exactly at the limit, so every decision is wrong. The test is
+evaluated after every round of the real schedule, and also after every single value. The table has
 the share of runs that ever decide, for either side, which has to be at most alpha. The Monte-Carlo
 error of a share at alpha is printed above the table.
 
-Dependent scores: the same for scores of which neighbours have an image in common, as they have
-where the null is the map of the next image, and for scores of which 16 share a draw of random
-weights, each made as strong as it can be. The promise is not made for these; the table says what it
-is worth there.
+Dependent scores: the same for scores whose neighbours have an image in common, as for checks that
+compare with the map of the next image, and for scores of which 16 share a draw of random weights,
+each with the strongest possible dependence. The bound does not cover these; the table shows the
+error there.
 
-Power: the true mean is 0.1 beyond the limit. Printed is the median number of images to a decision,
-beside what a test of fixed size needs for the same alpha and the same power: that of the
-sequential test on all images, but no more than so many runs can show, 1 - 1/runs. The test of
-fixed size knows no more than ours, that scores are from 0 to 1: Hoeffding's inequality in its
-sharper form, with the relative entropy (1963, theorem 1). For the sign test, and for scores of 0
-and 1 were it known that they are, it is the exact binomial test. Exits with 1 if a share exceeds
-alpha.
+Power: the true mean is 0.1 beyond the limit. The table has the median number of images until the
+decision, and the number that a test of fixed size needs for the same alpha and the same power:
+that of the sequential test on all images, but at most 1 - 1/runs, the largest that so many runs
+can show. The test of fixed size has the same assumption, that scores are from 0 to 1: Hoeffding's
+inequality in its sharper form, with the relative entropy (1963, theorem 1). For the sign test, and
+for scores that are known to be 0 or 1, it is the exact binomial test. Exits with 1 if a share
+exceeds alpha.
 """
 
 import argparse
@@ -29,7 +29,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import optimize, special, stats
 
-from pytest_xai.engine.run_check import _rounds
+from pytest_xai.engine.run_check import rounds
 from pytest_xai.statistics.betting import log_capital
 from pytest_xai.statistics.sequential import barrier
 
@@ -126,7 +126,7 @@ def blocks(draw: _Draw, runs: int, images: int, seed: Sequence[int]) -> Iterator
 
 def looks(images: int) -> list[int]:
     """Numbers of images after which the gate looks at a check."""
-    return [stop for _, stop in _rounds(images)]
+    return [stop for _, stop in rounds(images)]
 
 
 # ------------------------------------------------------------------------------------- false alarms
@@ -153,7 +153,7 @@ def shares(limit: float, draw: _Draw, seed: Sequence[int], size: tuple[int, int]
 def print_false_alarms(
     cases: Sequence[tuple[str, float, _Draw]], seed: int, size: tuple[int, int]
 ) -> bool:
-    """Print a row for each case; whether every share is at most alpha."""
+    """Print a row for each case; return whether every share is at most alpha."""
     print(f"{'':<28}{'':>6}" + "".join(f"{f'alpha {alpha}':>20}" for alpha in _ALPHAS))
     print(f"{'scores':<28}{'limit':>6}" + f"{'values':>11}{'rounds':>9}" * len(_ALPHAS))
     kept = True

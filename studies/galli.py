@@ -1,12 +1,12 @@
-"""How far do maps move where an attack changes the prediction? After Galli et al. 2021.
+"""Measures how maps change under attacks on the prediction, after Galli et al. 2021.
 
     python -m studies.galli [--write docs/evidence/adversarial-stability.md]
 
 Prints tables in Markdown. For each bundled subject and attack: the mean Dice of the largest 10 % of
 each method's maps before and after, for the original and for the new class, after noise of the same
-size, and of the maps of two images; with intervals by bootstrap over the images. Then what the
-checks say of the same methods while the prediction holds. The tests hold the page to this file, and
-some of its figures to a run (tests/checks/adversarial/test_galli.py).
+size, and of the maps of two images, with intervals by bootstrap over the images. Then the verdicts
+of the checks on the same methods. The tests compare the page with this file, and some of its
+figures with a run (tests/checks/adversarial/test_galli.py).
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -22,7 +22,8 @@ from pytest_xai import Verdict, attacks, checks, explainers
 from pytest_xai.attacks import Attacked
 from pytest_xai.bench.bench import Bench
 from pytest_xai.checks.adversarial._dice import EPSILON, dice_under_attack
-from pytest_xai.engine.run_check import Assignment, judge
+from pytest_xai.engine.run_check import run_check
+from pytest_xai.engine.task import Task
 from pytest_xai.protocol import NamedExplainer, named
 from pytest_xai.subjects import load_digits, load_shapes
 from studies.page import page_asked_for, print_or_write
@@ -91,7 +92,7 @@ def bench_of(subject: str) -> Bench:
 
 @cache
 def explainer_of(method: str) -> NamedExplainer:
-    """The explainer behind a name of the tables."""
+    """Return the explainer of a name of the tables."""
     spec, options = METHODS[method]
     return named(explainers.get(spec, **options))
 
@@ -112,7 +113,7 @@ def moved(subject: str, attack: str, method: str) -> Moved:
 
 
 def interval(values: Tensor) -> tuple[float, float]:
-    """Where the mean lies: the percentiles of 2000 means of images drawn anew."""
+    """Interval of the mean: percentiles of the means of 2000 bootstrap samples of the images."""
     known = values[~values.isnan()].numpy()
     if len(set(known.tolist())) < 2:
         return float(known.mean()), float(known.mean())
@@ -182,8 +183,8 @@ def claims(subject: str, attack: str) -> Iterator[str]:
 @cache
 def verdict_of(subject: str, check: str, method: str) -> Verdict:
     """The verdict of a check at the default level."""
-    task = Assignment(check=checks.get(check), asserted=True)
-    return judge(bench_of(subject), explainer_of(method), task)
+    task = Task(check=checks.get(check), explainer=explainer_of(method), asserted=True)
+    return run_check(bench_of(subject), task)
 
 
 def judged(subject: str, method: str) -> str:

@@ -1,11 +1,11 @@
-"""Do the maps find the object? The pointing game on the shapes, and the mass on the watermark.
+"""Measures whether maps find the object (pointing game) and the watermark, on the shapes.
 
     python -m studies.localisation [--images 100] [--write docs/evidence/localisation.md]
 
-Prints two tables in Markdown. First: the share of images whose largest value lies in the object, on
-held-out shapes that the network gets right, beside Grad-CAM and a random map, whose share is about
-that of the object's area. Second: on the network that learned a watermark, the share of the
-positive relevance that lies in the watermark, on images that carry it.
+Prints two tables in Markdown. First: the share of maps whose largest value is in the object, on
+held-out shapes that the network classifies correctly, for explainers, Grad-CAM and a random map,
+whose share is about that of the object's area. Second: on the network that learned a watermark,
+the share of the positive relevance in the watermark, on images with the watermark.
 """
 
 import argparse

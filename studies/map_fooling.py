@@ -1,13 +1,13 @@
-"""How much of a map is left when the map itself is attacked, next to noise of the same size?
+"""Measures the part of a map that is left under an attack on the map, and under noise.
 
     python -m studies.map_fooling [--images 100] [--others 32]
         [--write docs/evidence/map-fooling.md]
 
 Prints one table for each size of the attack in Markdown: explainers of the gallery on the digits,
-each attacked for its top values, its centre of mass and another image's map. What the page makes
-promises of is measured on more images than the others. Every adversarial
-input is looked at once more, in plain torch: its class, its confidence, its bounds, its size.
-Exits with 1 if one of them breaks its word, or if a margin that the page promises is missed.
+each attacked for its top values, its centre of mass and another image's map. Rows for which the
+page states a margin are measured on more images. Plain torch verifies the class, confidence, bounds
+and size of every adversarial input. Exits with 1 if one of them is invalid, or if a margin that the
+page states is not reached.
 """
 
 import argparse
@@ -25,7 +25,7 @@ from pytest_xai.attacks.fooling import (
     Fooled,
     Goal,
     fool,
-    holds,
+    keeps_prediction,
     mass_centre,
     one_channel,
     target_map,
@@ -138,7 +138,7 @@ def _under_signs(bench: Bench, explainer: NamedExplainer, goal: Goal, epsilon: f
         signs = 2 * torch.randint(2, bench.inputs.shape, generator=random).to(bench.inputs) - 1
         noisy = (bench.inputs + epsilon * (high - low) * signs).clamp(low, high)
         left = goal.kept(one_channel(bench.explain(explainer, noisy)), goal.reference)
-        kept.append(left.where(holds(bench, noisy), torch.nan))
+        kept.append(left.where(keeps_prediction(bench, noisy), torch.nan))
     return torch.stack(kept)
 
 

@@ -1,7 +1,6 @@
-"""Where a benchmark's tables go: to the terminal, or between the marks of their page.
+"""Prints the tables of a study, or writes them between the marks of their page.
 
-The marks are `<!-- table -->` and `<!-- end of table -->`; what stands around them is written by
-hand.
+The marks are `<!-- table -->` and `<!-- end of table -->`. The text around them is written by hand.
 """
 
 import argparse
@@ -11,13 +10,13 @@ __all__ = ["page_asked_for", "print_or_write", "put_into"]
 
 
 def page_asked_for(doc: str, *, several: bool = True) -> Path | None:
-    """The page that `--write` names; None: there is none, and the terminal is meant.
+    """Return the page that `--write` names; None means that the tables are printed.
 
     For scripts that have no other option.
 
     Args:
-        doc: of the script, whose first line `--help` shows.
-        several: whether the page has more than one table, which `--help` says.
+        doc: docstring of the script; `--help` shows its first line.
+        several: whether the page has more than one table, for the text of `--help`.
     """
     parser = argparse.ArgumentParser(description=doc.partition("\n")[0])
     tables = "tables are" if several else "table is"
@@ -27,7 +26,7 @@ def page_asked_for(doc: str, *, several: bool = True) -> Path | None:
 
 
 def print_or_write(page: Path | None, made: str) -> None:
-    """Print what was made, or write it between the marks of a page."""
+    """Print the tables, or write them between the marks of a page."""
     if page is None:
         print(made)
     else:
@@ -35,7 +34,7 @@ def print_or_write(page: Path | None, made: str) -> None:
 
 
 def put_into(page: Path, made: str) -> None:
-    """Replace what stands between the marks of a page."""
+    """Replace the text between the marks of a page."""
     text = page.read_text("utf-8")
     head, _, rest = text.partition("<!-- table -->\n")
     _, _, tail = rest.partition("<!-- end of table -->")

@@ -1,11 +1,11 @@
-"""Do the randomisation checks say what the papers report? Every method, check and bundled subject.
+"""Compares the randomisation checks with published outcomes of methods, on bundled subjects.
 
     python -m studies.published_outcomes [--write docs/evidence/published-outcomes.md]
 
 Prints a table in Markdown for each subject and check: figure, limit, interval and outcome of every
-method, what the paper reports of it, and, where the two differ, what was measured that explains it.
-The verdicts are those that `check_explainer` gives. The tests hold the page to this file, and some
-of its rows to a run (tests/checks/randomisation/test_published_outcomes.py).
+method, the published outcome, and, if the two differ, the measured reason. The verdicts are those
+of `check_explainer`. The tests compare the page with this file, and some of its rows with a run
+(tests/checks/randomisation/test_published_outcomes.py).
 """
 
 import re
@@ -23,7 +23,7 @@ _SAYS = {"passed": RESPONDS, "failed": BLIND}
 
 _ADEBAYO = ("mprt_cascading", "mprt_independent", "data_randomisation")
 _SIXT = ("mprt_cascading", "random_logit")
-# The network of the shapes has 17 layers, and nobody trained another one on permuted labels.
+# The network of the shapes has 17 layers, and there is none with permuted labels.
 CHECKS: Mapping[str, tuple[str, ...]] = {
     "digits": (
         "mprt_cascading",
@@ -157,7 +157,7 @@ _PARTLY = (
     "but not beyond halfway; "
 )
 _ALPHA2 = (
-    "its maps have pixels of both signs, and are not as alike as those of the rules without "
+    "its maps have pixels of both signs, and are not as similar as those of the rules without "
     "negative parts: {figure} (limit {limit}; unrelated images {unrelated_maps}). Without "
     "the signs of the pixels it is {without_sign} (unrelated images "
     "{without_sign_of_unrelated_maps}): where the relevance lies stays much the same, what is for "
@@ -169,8 +169,8 @@ _LATER = (
     "see the lower ones, and the mean over the cascade is {figure}"
 )
 _PATTERN = (
-    "maps of two different images are alike to {unrelated_maps} here, so that the limit of {limit} "
-    "is hard to exceed, and this check can hardly tell: {figure}"
+    "maps of two different images have a similarity of {unrelated_maps} here, so that the limit of "
+    "{limit} is hard to exceed, and this check can hardly tell: {figure}"
 )
 
 DIFFERENCES: tuple[Difference, ...] = (

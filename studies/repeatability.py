@@ -1,21 +1,21 @@
-"""Do verdicts repeat, whatever the order, the selection, the workers and the state of the process?
+"""Counts verdicts that differ between runs, orders, selections, workers and seeds.
 
     python -m studies.repeatability [repeats] [orders] [seeds] [--repeats 1000] [--seeds 200]
 
-Three parts; without names, all of them. Exits with 1 where one of them does not hold.
+There are three parts; all run if none is named. Exits with 1 if a limit is exceeded.
 
 repeats
-    The same run again and again in one process, then in two new ones that hash words otherwise.
-    Before each run the global generators get another state, which the run has to leave as it is.
-    How many different JSON reports there are, times taken out: must be 1.
+    The same run many times in one process, then in two new processes with other hash seeds. Before
+    each run the global generators get another state, which the run must not change. The number of
+    different JSON reports, without times, must be 1.
 orders
-    The same run under pytest: as it is, backwards, in random orders, one check alone (-k), one case
-    alone, on two workers, without pytest-randomly; then the same with a budget that does not
-    suffice for all. How many verdicts differ from those of the first run, counts of evaluations
-    taken out, which tell who was first: must be 0.
+    The same run under pytest: in the normal order, backwards, in random orders, with one check
+    (-k), with one item, on two workers, without pytest-randomly; then the same with a budget that
+    is too small for all. The number of verdicts that differ from those of the first run must be 0.
+    Counts of evaluations are not compared, because they depend on the order.
 seeds
-    Right explainers with many seeds, which decide the order of the images and all draws. How many
-    verdicts failed: at most alpha times the number of runs.
+    Right explainers with many seeds; all random numbers follow from the seed. The number of failed
+    verdicts must be at most alpha times the number of runs.
 
 The runs are small: digits, four explainers of which two draw random numbers, exact and sampled
 checks.
@@ -36,13 +36,14 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from pytest_xai.core.run import Run
 from pytest_xai.core.seeds import RandomState
 from pytest_xai.core.verdict import Verdict
-from pytest_xai.plugin.cases import Benches, run_case
-from pytest_xai.plugin.model_repo import Registry
+from pytest_xai.plugin.benches import Benches, run_task
+from pytest_xai.plugin.model_repo import ModelRepo
 from pytest_xai.plugin.options import Options
-from pytest_xai.plugin.plan import plan_cases
-from pytest_xai.reporting.json_report import report_json
+from pytest_xai.plugin.plan import plan_tasks
+from pytest_xai.reporting.json_report import report as json_report
 from pytest_xai.subjects import load_digits
 
 ALPHAS = (0.05, 0.001)
@@ -101,31 +102,29 @@ ORDERS: tuple[tuple[str, str, tuple[str, ...]], ...] = (
 )
 
 
-def fill(registry: Registry, *, images: int | None, names: Sequence[str] = tuple(_SPECS)) -> None:
+def fill(repo: ModelRepo, *, images: int | None, names: Sequence[str] = tuple(_SPECS)) -> None:
     """Register the digits and some of the explainers."""
-    registry.subject("digits", lambda: load_digits(images))
+    repo.subject("digits", lambda: load_digits(images))
     for name in names:
         spec, options = _SPECS[name]
-        registry.explainer(name, spec, **options)
+        repo.explainer(name, spec, **options)
 
 
-def run(registry: Registry, options: Options, benches: Benches) -> list[Verdict]:
-    """The verdicts of a run, with pytest left out."""
-    return [
-        run_case(case, benches, seed=options.seed, progress=None)
-        for case in plan_cases(registry, options)
-    ]
+def verdicts(repo: ModelRepo, run: Run, benches: Benches) -> list[Verdict]:
+    """The verdicts of a run without pytest."""
+    tasks = plan_tasks(repo, Options(run=run))
+    return [run_task(task, benches, seed=run.seed) for task in tasks]
 
 
 def digest() -> str:
     """A hash of a run's JSON report without times."""
-    registry = Registry()
-    fill(registry, images=_IMAGES)
-    options = Options(select=_FEW_CHECKS, alpha=0.05)
-    benches = Benches(registry.subjects)
-    verdicts = run(registry, options, benches)
+    repo = ModelRepo()
+    fill(repo, images=_IMAGES)
+    run = Run(select=_FEW_CHECKS, alpha=0.05)
+    benches = Benches(repo.subjects)
+    found = verdicts(repo, run, benches)
     benches.close()
-    report = report_json(verdicts, run={"seed": 0, "alpha": 0.05, "budget": None})
+    report = json.loads(json_report(found, run))
     for part in (*report["results"], report["summary"]):
         del part["seconds"]
     return hashlib.sha256(json.dumps(report).encode()).hexdigest()
@@ -140,7 +139,7 @@ def poisoned(number: int) -> RandomState:
 
 
 def repeats(count: int, hashings: Sequence[str] = ("1", "2")) -> bool:
-    """Part 1; whether it holds.
+    """Part 1; return whether its limit holds.
 
     Args:
         count: runs in this process.
@@ -171,7 +170,7 @@ def repeats(count: int, hashings: Sequence[str] = ("1", "2")) -> bool:
 
 
 def orders(variants: Sequence[tuple[str, str, tuple[str, ...]]] = ORDERS) -> bool:
-    """Part 2; whether it holds."""
+    """Part 2; return whether its limit holds."""
     held = True
     for budget in ((), (f"--xai-budget={BUDGET}",)):
         with tempfile.TemporaryDirectory() as folder:
@@ -219,16 +218,17 @@ def _environment(**more: str) -> dict[str, str]:
 
 
 def seeds(count: int, alphas: Sequence[float] = ALPHAS) -> bool:
-    """Part 3; whether it holds."""
-    registry = Registry()
-    fill(registry, images=None, names=RIGHT)
+    """Part 3; return whether its limit holds."""
+    repo = ModelRepo()
+    fill(repo, images=None, names=RIGHT)
     outcomes = {alpha: Counter[str]() for alpha in alphas}
     failed: dict[float, list[str]] = {alpha: [] for alpha in alphas}
     for seed in range(count):
         # What does not depend on alpha is made once.
-        benches = Benches(registry.subjects, seed=seed)
+        benches = Benches(repo.subjects, seed=seed)
         for alpha in alphas:
-            for verdict in run(registry, Options(select=CHECKS, alpha=alpha, seed=seed), benches):
+            run = Run(select=CHECKS, alpha=alpha, seed=seed)
+            for verdict in verdicts(repo, run, benches):
                 outcomes[alpha][verdict.outcome] += 1
                 if verdict.fails_run:
                     failed[alpha].append(f"seed {seed}: {verdict.explainer}::{verdict.check}")

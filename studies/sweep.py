@@ -1,4 +1,4 @@
-"""All right explainers of the gallery on the probes and on generated networks.
+"""Checks all right explainers of the gallery on the probes and on generated networks.
 
     python -m studies.sweep [--explainers captum: xai:RISE] [--networks 300] [--write] [--again]
 
@@ -28,7 +28,7 @@ import torch
 from pytest_xai import explainers
 from pytest_xai.core.verdict import Verdict
 from pytest_xai.engine.check_explainer import check_explainer, fitting
-from pytest_xai.engine.exploration import Wanted, on_networks, on_probes
+from pytest_xai.engine.exploration import on_networks, on_probes
 from pytest_xai.engine.selection import select
 from pytest_xai.explainers.gallery.defects import KNOWN_DEFECTS, expected_failures
 from pytest_xai.explainers.gallery.demo_entries import GALLERY
@@ -119,22 +119,18 @@ def sweep(
 
     Args:
         spec: its name in the gallery.
-        networks: random ones, beside one for every structure.
+        networks: number of random networks, besides one for every structure.
         checks: those to run; none named: all that are asserted.
     """
     torch.set_num_threads(1)
-    guest = explainers.get(spec, **OPTIONS[spec])
-    planned = select(guest.traits, select=tuple(checks), probes=True)
+    explainer = explainers.get(spec, **OPTIONS[spec])
+    tasks = select(explainer, select=tuple(checks), probes=True)
     found = []
     for field in ("probes", "networks"):
         started = time.perf_counter()
-        chosen = {item.check.name: item.check for item in fitting(planned, field)}
-        wanted = Wanted(explainer=guest, checks=chosen, seed=0)
-        free = dict.fromkeys(chosen)
+        chosen = fitting(tasks, field)
         random = networks if field == "networks" else 0
-        verdicts = (
-            on_networks(wanted, free, networks=networks) if random else on_probes(wanted, free)
-        )
+        verdicts = on_networks(chosen, networks=networks) if random else on_probes(chosen)
         found.append(
             Swept(
                 explainer=spec,
@@ -168,11 +164,11 @@ def _failure(verdict: Verdict, spec: str) -> Failure:
 
 def _on_a_probe(verdict: Verdict, spec: str) -> tuple[str, str]:
     """The probes on which it fails, and Python that shows it on the first."""
-    guest = explainers.get(spec, **OPTIONS[spec])
+    explainer = explainers.get(spec, **OPTIONS[spec])
     there = [
         name
         for name, make in probes().items()
-        if check_explainer(guest, make(), checks=[verdict.check], on_fail="ignore").failed
+        if check_explainer(explainer, make(), checks=[verdict.check], on_fail="ignore").failed
     ]
     if not there:
         return "probes", ""
@@ -180,7 +176,7 @@ def _on_a_probe(verdict: Verdict, spec: str) -> tuple[str, str]:
         "import pytest_xai as xai\n"
         "from pytest_xai.subjects.probes import probes\n\n"
         f'subject = probes()["{there[0]}"]()\n'
-        f"explainer = {guest.origin}\n"
+        f"explainer = {explainer.origin}\n"
         f'xai.check_explainer(explainer, subject, checks=["{verdict.check}"])'
     )
     return f"the probes {', '.join(there)}", snippet
@@ -220,7 +216,7 @@ def table(found: Mapping[str, Sequence[Swept]]) -> str:
     silent = sum(len(row.silent) for row in rows)
     tried = " or ".join(map(str, networks))
     summary = (
-        f"{len(found)} explainers, on {len(probes())} probes and on {tried} random networks beside "
+        f"{len(found)} explainers, on {len(probes())} probes and on {tried} random networks and "
         f"one for every structure: {passed} cells (explainer, check, field) passed, {len(failing)} "
         f"fail, and in {silent} no network applies or decides."
     )
@@ -278,12 +274,12 @@ def main() -> int:
     given = parser.parse_args()
     there = {} if given.again or not given.write else kept()
     done = {spec for spec, rows in there.items() if rows[-1].networks == given.networks}
-    wanted = [spec for spec in RIGHT if spec.startswith(tuple(given.explainers))]
-    found = {spec: there[spec] for spec in wanted if spec in done}
+    chosen = [spec for spec in RIGHT if spec.startswith(tuple(given.explainers))]
+    found = {spec: there[spec] for spec in chosen if spec in done}
     with ProcessPoolExecutor(given.jobs, mp_context=get_context("spawn")) as pool:
         waiting = {
             pool.submit(sweep, spec, networks=given.networks): spec
-            for spec in wanted
+            for spec in chosen
             if spec not in done
         }
         for future in as_completed(waiting):

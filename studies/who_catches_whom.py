@@ -1,11 +1,10 @@
-"""Which check catches which wrong explainer, of those that are asserted for what it claims.
+"""Runs the asserted checks on wrong explainers, and lists the checks that fail each of them.
 
     python -m studies.who_catches_whom [--write docs/evidence/who-catches-whom.md]
 
 Prints two tables in Markdown: the explainers with a defect that libraries have shipped
 (fixtures/wrong/shipped), and those that were made for one check each (the other tables of
-fixtures/wrong). The tests hold the page to what the checks say
-(tests/test_wrong_explainers.py).
+fixtures/wrong). The tests compare the page with the verdicts (tests/test_wrong_explainers.py).
 """
 
 import sys
@@ -16,15 +15,16 @@ from dataclasses import dataclass, replace
 
 import torch
 
-from fixtures.wrong import WRONG
+from fixtures.controls import WRONG
 from fixtures.wrong.shipped import RIGHT, SHIPPED
 from fixtures.wrong.subjects import subject_of
 from pytest_xai import checks
+from pytest_xai.core.run import Run
 from pytest_xai.core.subject import Subject
-from pytest_xai.engine.check_explainer import on_field, on_subject
+from pytest_xai.engine.check_explainer import on_collection, on_subject
 from pytest_xai.engine.exploration.example import Example
-from pytest_xai.engine.report import Settings
-from pytest_xai.engine.selection import Planned, select
+from pytest_xai.engine.selection import select
+from pytest_xai.engine.task import Task
 from pytest_xai.networks import STRUCTURES
 from pytest_xai.protocol import NamedExplainer, named
 from studies.page import page_asked_for, print_or_write
@@ -33,7 +33,7 @@ __all__ = ["PLACES", "Case", "cases", "caught", "missed", "rights", "rows_of", "
 
 _IMAGES = 4
 _MANY = 128
-_SETTINGS = Settings(seed=0, alpha=0.05, budget=None)
+_RUN = Run(alpha=0.05)
 # What digits lack: two channels, a module that runs twice, batch norms, dropout, windows that
 # overlap. A single network may lack a difference between its classes.
 _NETWORKS = ("relu-used-twice", "max-pool-overlapping", "batch-norm", "dropout", "channels-last")
@@ -97,30 +97,30 @@ def caught(case: Case) -> dict[str, tuple[str, ...]]:
             `Case.check` on its own subject, or the closed forms on the probes. Networks are asked
             where nothing has failed yet.
     """
-    planned = [
-        item
-        for item in select(case.explainer.traits, probes=True)
-        if item.asserted and item.check.judged == "exact" and not item.check.marks
+    tasks = [
+        task
+        for task in select(case.explainer, probes=True)
+        if task.asserted and task.check.judged == "exact" and not task.check.marks
     ]
-    single = [item for item in planned if item.check.scope != "probe"]
-    truths = [item for item in planned if item.check.scope == "probe"]
+    single = [task for task in tasks if task.check.scope != "probe"]
+    truths = [task for task in tasks if task.check.scope == "probe"]
     found: dict[str, tuple[str, ...]] = dict.fromkeys(PLACES, ())
-    found["digits"] = _failed(case, subject_of("digits", _IMAGES), single)
+    found["digits"] = _failed(subject_of("digits", _IMAGES), single)
     if case.check:
-        own = [Planned(checks.get(case.check), asserted=True)]
-        found["own subject"] = _failed(case, subject_of(case.subject, _MANY), own)
+        own = [Task(check=checks.get(case.check), explainer=case.explainer, asserted=True)]
+        found["own subject"] = _failed(subject_of(case.subject, _MANY), own)
         return found
-    known = on_field("probes", case.explainer, truths, _SETTINGS)
+    known = on_collection("probes", truths, _RUN)
     found["probes"] = _names(verdict.check for verdict in known if verdict.outcome == "failed")
     for structure in _NETWORKS if missed(found) else ():
         subject = Example(plan=STRUCTURES[structure], images=2, zeros=False).subject()
-        left = [item for item in single if item.check.name not in _NOT_ON_ONE]
-        found["networks"] = _names([*found["networks"], *_failed(case, subject, left)])
+        left = [task for task in single if task.check.name not in _NOT_ON_ONE]
+        found["networks"] = _names([*found["networks"], *_failed(subject, left)])
     return found
 
 
-def _failed(case: Case, subject: Subject, planned: Sequence[Planned]) -> tuple[str, ...]:
-    verdicts = on_subject(subject, case.explainer, planned, _SETTINGS)
+def _failed(subject: Subject, tasks: Sequence[Task]) -> tuple[str, ...]:
+    verdicts = on_subject(subject, tasks, _RUN)
     return _names(verdict.check for verdict in verdicts if verdict.outcome == "failed")
 
 
@@ -178,8 +178,8 @@ def tables(found: Mapping[str, Mapping[str, tuple[str, ...]]]) -> str:
     none = [name for name, each in found.items() if missed(each)]
     head = f"{len(found) - len(none)} of {len(found)} wrong explainers are caught."
     lines = [head, "", "## By check", "", *_summary(found)]
-    for title, wanted in (("Shipped by libraries", False), ("Made for one check each", True)):
-        these = {name: each for name, each in found.items() if bool(every[name].check) is wanted}
+    for title, for_one in (("Shipped by libraries", False), ("Made for one check each", True)):
+        these = {name: each for name, each in found.items() if bool(every[name].check) is for_one}
         places = _places(every[next(iter(these))])
         lines += ["", f"## {title}", "", *_head("wrong explainer", *places)]
         lines += [_row(name, every[name], each) for name, each in these.items()]

@@ -1,5 +1,6 @@
-"""The tool behind the mutation score tells what tests see from what they do not."""
+"""The tool that measures the mutation score separates killed mutants from survivors."""
 
+import ast
 import json
 import subprocess
 import sys
@@ -70,7 +71,7 @@ def outcomes(tmp_path):
     return run
 
 
-def test_what_the_tests_see_is_killed_and_what_means_the_same_survives(outcomes):
+def test_a_noticed_mutant_is_killed_and_an_equivalent_one_survives(outcomes):
     found = outcomes(
         ("min(value, LIMIT)", "min(value + 1, LIMIT)"),  # within a function
         ("min(value, LIMIT)", "min(LIMIT, value)"),
@@ -80,7 +81,7 @@ def test_what_the_tests_see_is_killed_and_what_means_the_same_survives(outcomes)
     assert found == ["killed", "survived", "killed", "survived"]
 
 
-def test_only_tests_that_come_through_the_change_are_run(outcomes, tmp_path):
+def test_only_tests_that_call_the_changed_function_are_run(outcomes, tmp_path):
     log = tmp_path / "ran.txt"
     log.touch()
     tests = f"""\
@@ -104,7 +105,7 @@ def test_climb():
     assert log.read_text().split() == ["bound", "climb", "climb"]  # without the mutant, with it
 
 
-def test_what_a_fixture_came_through_counts_for_every_test_that_uses_it(outcomes):
+def test_calls_of_a_fixture_count_for_every_test_that_uses_it(outcomes):
     tests = """\
 import pytest
 
@@ -127,13 +128,13 @@ def test_all(climbed):
 
 
 @pytest.mark.slow
-def test_what_never_ends_is_told_apart(outcomes):
+def test_mutants_that_never_end_are_counted_separately(outcomes):
     assert outcomes(("value += 1", "value += 0")) == ["limit"]
 
 
 @pytest.mark.slow
-def test_tests_that_fail_by_themselves_tell_nothing(outcomes):
-    with pytest.raises(AssertionError, match="without a mutant the tests .* end so: killed"):
+def test_tests_that_fail_without_a_mutant_give_no_score(outcomes):
+    with pytest.raises(AssertionError, match="the tests .* fail without a mutant: killed"):
         outcomes(("least = 0", "least = 1"), tests=TESTS + "    assert not Bound().of(1)\n")
 
 
@@ -146,7 +147,7 @@ def test_tests_that_fail_by_themselves_tell_nothing(outcomes):
         ("LIMIT = 3", "LIMIT = ]", None),
     ],
 )
-def test_only_what_is_in_functions_is_swapped(tmp_path, old, new, names):
+def test_only_functions_are_swapped(tmp_path, old, new, names):
     (tmp_path / "tiny.py").write_text(TINY)
     source = TINY.replace(old, new)
     mutant = mutation.Mutant(
@@ -157,25 +158,48 @@ def test_only_what_is_in_functions_is_swapped(tmp_path, old, new, names):
 
 
 def test_every_module_has_tests_its_own_first():
-    for module in mutation.modules(["measures", "verdict", "checks"]):
+    for module in mutation.modules(["measures", "core/verdict", "engine/decision", "checks"]):
         first, *others = mutation.tests_of(module)
         assert all((ROOT / name).exists() for name in [first, *others]), module
         own = ROOT / "tests" / module.relative_to(ROOT / "pytest_xai").parent
-        if (own / f"test_{module.stem}.py").exists():
-            assert first == str((own / f"test_{module.stem}.py").relative_to(ROOT))
+        own /= f"test_{module.stem.removeprefix('_')}.py"
+        if own.exists():
+            assert first == str(own.relative_to(ROOT))
+            assert first not in others
 
 
 def test_tests_of_a_check_may_be_in_another_folder():
-    place = ROOT / "pytest_xai" / "checks" / "contract"
+    checks = ROOT / "pytest_xai" / "checks"
     kinks = "tests/checks/axiomatic/test_kinks.py"
-    assert kinks in mutation.tests_of(place / "dtype_consistent.py")
-    assert kinks in mutation.tests_of(place / "twins.py")
-    assert kinks not in mutation.tests_of(place / "deterministic.py")
-    relevance = place.parent / "axiomatic" / "relevance_conservation.py"
+    assert kinks in mutation.tests_of(checks / "contract" / "dtype_consistent.py")
+    assert kinks not in mutation.tests_of(checks / "contract" / "deterministic.py")
+    relevance = checks / "axiomatic" / "relevance_conservation.py"
     assert "tests/diagnosis/test_location.py" in mutation.tests_of(relevance)
 
 
-def test_what_no_verdict_follows_from_is_not_planted(tmp_path):
+def test_a_helper_of_checks_has_the_tests_of_the_checks_that_import_it():
+    checks = ROOT / "pytest_xai" / "checks"
+    tests = mutation.tests_of(checks / "_twins.py")
+    assert tests[0] == "tests/checks/test_twins.py"
+    assert "tests/checks/contract/test_dtype_consistent.py" in tests
+    assert "tests/checks/axiomatic/test_linearity.py" in tests
+    assert "tests/checks/axiomatic/test_symmetry.py" not in tests
+    assert "tests/checks/axiomatic/test_converges.py" in mutation.tests_of(
+        checks / "axiomatic" / "_path_points.py"
+    )
+    assert "tests/checks/randomisation/test_cascade.py" in mutation.tests_of(
+        checks / "randomisation" / "_engine.py"
+    )
+
+
+@pytest.mark.parametrize(
+    "line, name", [(1, ""), (4, "Bound"), (5, "Bound"), (8, "Bound.of"), (13, "climb")]
+)
+def test_a_line_belongs_to_the_innermost_function_or_class(line, name):
+    assert mutation.function_at(ast.parse(TINY), line) == name
+
+
+def test_changes_without_effect_on_a_verdict_are_not_planted(tmp_path):
     pytest.importorskip("cosmic_ray")
     file = tmp_path / "tiny.py"
     file.write_text("@dataclass(frozen=True, slots=True, kw_only=True)\nclass A:\n    x: int\n")
@@ -185,24 +209,46 @@ def test_what_no_verdict_follows_from_is_not_planted(tmp_path):
     assert mutation.mutants(file, "tiny") == []
 
 
-def test_the_tables_have_every_folder_and_every_module():
-    def score(place, killed, *survivors):
-        lines = tuple((line, "x = 0") for line in survivors)
+def test_the_tables_have_every_folder_every_module_and_survivors_by_function(tmp_path):
+    def score(place, killed, *functions):
+        survivors = tuple((line, function, "x = 0") for line, function in enumerate(functions))
         return mutation.Score(
-            place=place, mutants=10, killed=killed, at_limit=0, seconds=1.0, survivors=lines
+            place=place, mutants=10, killed=killed, at_limit=0, seconds=1.0, survivors=survivors
         )
 
-    scores = [score("measures/masks", 10), score("measures/places", 8, 7, 12), score("verdict", 9)]
-    assert mutation.table(scores).splitlines() == [
+    scores = [
+        score("measures/masks", 10),
+        score("measures/places", 7, "", "A.f", "A.f"),
+        score("core/verdict", 9, "g"),
+    ]
+    reasons = {("measures/places", "A.f"): "it is the same"}
+    made = mutation.table(scores, reasons)
+    assert made.splitlines() == [
         "| modules | mutants | killed | |",
         "| --- | ---: | ---: | ---: |",
-        "| `measures` | 20 | 18 | 90.0% |",
-        "| `verdict` | 10 | 9 | 90.0% |",
-        "| together | 30 | 27 | 90.0% |",
+        "| `measures` | 20 | 17 | 85.0% |",
+        "| `core` | 10 | 9 | 90.0% |",
+        "| together | 30 | 26 | 86.7% |",
         "",
-        "| module | mutants | killed | survivors, by line |",
-        "| --- | ---: | ---: | --- |",
-        "| `measures/masks` | 10 | 10 |  |",
-        "| `measures/places` | 10 | 8 | 7, 12 |",
-        "| `verdict` | 10 | 9 |  |",
+        "| module | mutants | killed |",
+        "| --- | ---: | ---: |",
+        "| `measures/masks` | 10 | 10 |",
+        "| `measures/places` | 10 | 7 |",
+        "| `core/verdict` | 10 | 9 |",
+        "",
+        "| module | function | survivors | why no test notices them |",
+        "| --- | --- | ---: | --- |",
+        "| `measures/places` | `(module level)` | 1 | not examined |",
+        "| `measures/places` | `A.f` | 2 | it is the same |",
+        "| `core/verdict` | `g` | 1 | not examined |",
     ]
+    page = tmp_path / "page.md"
+    page.write_text(made)
+    assert mutation.reasons_on(page)["measures/places", "A.f"] == "it is the same"
+
+
+def test_the_page_gives_a_reason_for_every_survivor():
+    page = ROOT / "docs" / "evidence" / "mutation-score.md"
+    reasons = mutation.reasons_on(page)
+    assert reasons
+    assert "not examined" not in reasons.values()

@@ -1,26 +1,33 @@
-"""The mutation score: how many small defects, planted one at a time, the tests see.
+"""The mutation score: the share of small defects, planted one at a time, that the tests notice.
 
     python -m tools.mutation [--modules checks/contract] [--share 0.2] [--write PAGE]
 
-The defects are cosmic-ray's (an operator replaced, a comparison turned, a constant moved by one, a
-condition negated, a loop left out) and one of our own (an absolute value dropped). What no run of
-a check could notice is left out: docstrings, annotations, how arguments are given, how a dataclass
-is stored, and the declared cost, an upper bound. So is what is no Python.
+This tool is our own because no published one gives the score of the checks in reasonable time:
+mutmut skips every decorated function, and so every check; cosmic-ray starts pytest once per
+defect, which takes five times as long. docs/evidence/mutation-score.md has the measurements.
+
+The defects are those of cosmic-ray (an operator is replaced, a comparison is changed, a constant is
+changed by one, a condition is negated, a loop is left out), and one of our own (an absolute value
+is dropped). Defects that no run of a check could notice are left out: those in docstrings,
+annotations, the kinds of arguments, the storage of a dataclass, and the declared cost, which is an
+upper bound. Text that is not valid Python is left out as well.
 
 No file is changed. The tests of a module are collected once, in a process that is then forked for
-every mutant: the fork swaps the code of the functions that differ, runs the tests that come through
-these, the quickest of each file first, and stops at the first failure. Which come through what is
-seen in a fork without a mutant; what a test has from a cache of another is not seen, and can only
-lower the score. Mutants of what runs at import, such as a constant, are planted as the module is
-imported, in a fork that collects for itself and runs all tests. A mutant is killed where a test
-fails or the module no longer imports. The limit is on processor time, so that a busy machine does
-not matter: five times that of the same tests without a mutant, and a few seconds. Those that reach
-it are killed too, and counted apart.
+every mutant. The fork replaces the code of the functions that differ, runs the tests that call
+these functions, the fastest test of each file first, and stops at the first failure. A fork without
+a mutant finds out first which test calls which function. Calls that a test avoids thanks to a cache
+that another test filled are not found; this can only lower the score. Mutants of code that runs at
+import, such as a constant, are planted while the module is imported, in a fork that collects for
+itself and runs all tests. A mutant is killed if a test fails or the module cannot be imported. The
+time limit is on processor time, so a busy machine makes no difference: five times that of the same
+tests without a mutant, and a few seconds. Mutants that reach the limit are killed too, and counted
+separately.
 
-How to read it: a line for each module and, below it, every survivor. A survivor is a line that no
-test holds, or a mutant that means the same; docs/evidence/mutation-score.md,
-whose tables ``--write`` makes, says which. With ``--share`` a part is drawn, by a fixed seed, and the score is that of the part.
-Exits with 1 below ``--least``.
+The output has a line for each module, and below it every surviving mutant with its line. A
+survivor is code that no test checks, or a mutant that does the same as the code. ``--write`` makes
+the tables of docs/evidence/mutation-score.md, which list survivors by function and keep the reasons
+that are given there. With ``--share`` only a part of the mutants is drawn, by a fixed seed, and the
+score is that of the part. Exits with 1 below ``--least``.
 """
 
 import argparse
@@ -52,7 +59,11 @@ from studies.page import print_or_write
 
 ROOT = Path(__file__).parents[1]
 
-# What is replaced by what: one or two of each kind, since the tests that see one see the others.
+MODULE = "(module level)"
+
+_MODULES = ["measures", "core/verdict", "core/finding", "checks"]
+
+# One or two operators of each kind: tests that notice one of a kind notice the others.
 _OPERATORS = (
     *("ReplaceBinaryOperator_Add_Sub", "ReplaceBinaryOperator_Sub_Add"),
     *("ReplaceBinaryOperator_Mul_Div", "ReplaceBinaryOperator_Div_Mul"),
@@ -70,11 +81,15 @@ _OPERATORS = (
     *("ReplaceBreakWithContinue", "ReplaceContinueWithBreak"),
     *("AddNot", "NumberReplacer", "ZeroIterationForLoop"),
 )
-_UNSEEN = ("cost", "slots", "kw_only")  # keywords that no verdict follows from
+_UNSEEN = ("cost", "slots", "kw_only")  # keywords that change no verdict
+_ROW = re.compile(r"^\| `(.+?)` \| `(.+?)` \| \d+ \| (.+) \|$", re.MULTILINE)
 _ABS = re.compile(r"\.abs\(\)")
-_SECONDS = 5  # of processor time, to be added to five times what the tests take unmutated
-_PAGES = ("test_published_outcomes.py",)  # tests of figures on a page, which no mutant changes
-_MEMORY = 16 << 30  # address space of a fork: a mutant that fills the memory ends only itself
+_SECONDS = 5  # of processor time, added to five times that of the tests without a mutant
+_PAGES = ("test_published_outcomes.py",)  # tests of figures on a page, which are slow
+_ENGINE = [ROOT / "tests" / "engine" / f"test_{name}.py" for name in ("decision", "run_check")]
+_CHECKS = ROOT / "pytest_xai" / "checks"
+_EVERY_CHECK = ROOT / "tests" / "checks" / "test_every_check.py"
+_MEMORY = 16 << 30  # bytes of address space of a fork
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,6 +102,7 @@ class Mutant:
         source: its text with the defect.
         line: number of the first line that differs.
         text: that line with the defect.
+        function: qualified name of the function or class with this line; empty outside of them.
     """
 
     name: str
@@ -94,6 +110,7 @@ class Mutant:
     source: str
     line: int
     text: str
+    function: str = ""
 
 
 # ----------------------------------------------------------------------------------------- planting
@@ -105,6 +122,7 @@ def mutants(file: Path, name: str) -> list[Mutant]:
     from cosmic_ray.plugins import get_operator
 
     source = file.read_text(encoding="utf-8")
+    tree = ast.parse(source)
     seen = {_meaning(source), ""}
     changed: list[str] = []
     for operator_name in _OPERATORS:
@@ -118,18 +136,35 @@ def mutants(file: Path, name: str) -> list[Mutant]:
         if (meaning := _meaning(code)) not in seen:
             seen.add(meaning)
             line, text = _difference(source, code)
-            found.append(Mutant(name=name, file=str(file), source=code, line=line, text=text))
+            place = function_at(tree, line)
+            mutant = Mutant(
+                name=name, file=str(file), source=code, line=line, text=text, function=place
+            )
+            found.append(mutant)
     return found
 
 
+def function_at(tree: ast.AST, line: int) -> str:
+    """The qualified name of the innermost function or class with a line; empty outside of them."""
+    for node in ast.iter_child_nodes(tree):
+        if isinstance(node, ast.FunctionDef | ast.ClassDef):
+            first = min([node.lineno, *(each.lineno for each in node.decorator_list)])
+            if first <= line <= (node.end_lineno or first):
+                inner = function_at(node, line)
+                return f"{node.name}.{inner}" if inner else node.name
+        elif inner := function_at(node, line):
+            return inner
+    return ""
+
+
 class _Bare(ast.NodeTransformer):
-    """Takes away what no run looks at."""
+    """Removes the parts that make no difference to a run."""
 
     def visit_arg(self, node: ast.arg) -> ast.arg:
         return ast.arg(arg=node.arg)
 
     def visit_arguments(self, node: ast.arguments) -> ast.AST:
-        # The star before keywords is taken for a product, and how arguments are given for what is.
+        # cosmic-ray takes the star before keyword-only arguments for a product.
         node.args = [*node.posonlyargs, *node.args, *node.kwonlyargs]
         node.defaults += [default for default in node.kw_defaults if default is not None]
         node.posonlyargs, node.kwonlyargs, node.kw_defaults = [], [], []
@@ -148,7 +183,7 @@ class _Bare(ast.NodeTransformer):
 
 
 def _meaning(source: str) -> str:
-    """What is the same in two sources that do the same; empty for one that is no Python."""
+    """A text that is equal for sources that do the same; empty if the source is not Python."""
     try:
         return ast.dump(_Bare().visit(ast.parse(source)))
     except SyntaxError:
@@ -162,7 +197,7 @@ def _difference(before: str, after: str) -> tuple[int, str]:
 
 
 def swaps(mutant: Mutant) -> list[tuple[types.CodeType, types.CodeType]] | None:
-    """The functions to exchange for the defect to be there; None: it is not in functions alone."""
+    """The functions that have to be replaced; None if the defect is not in functions alone."""
     before = Path(mutant.file).read_text(encoding="utf-8")
     try:
         pair = [compile(source, mutant.file, "exec") for source in (before, mutant.source)]
@@ -177,7 +212,7 @@ def _pair_functions(
     new: types.CodeType,
     found: list[tuple[types.CodeType, types.CodeType]],
 ) -> bool:
-    """Collect the functions; False where the body of a module or a class differs, which has run."""
+    """Collect the functions; False if the body of a module or a class differs."""
     nested = [
         [const for const in code.co_consts if isinstance(const, types.CodeType)]
         for code in (old, new)
@@ -199,14 +234,14 @@ def _pair_functions(
 
 
 def functions_of(file: str) -> list[types.FunctionType]:
-    """All functions of a file that are imported by now."""
-    # Not isinstance, which asks objects that are imported when they are first asked.
+    """All functions of a file that is imported."""
+    # Not isinstance, which would import the modules of lazy objects.
     functions = [thing for thing in gc.get_objects() if type(thing) is types.FunctionType]
     return [function for function in functions if function.__code__.co_filename == file]
 
 
 def plant(mutant: Mutant, functions: Iterable[types.FunctionType]) -> None:
-    """Put a defect that is in functions alone into those that are imported."""
+    """Replace the code of the imported functions by the code with the defect."""
     new = {(old.co_name, old.co_firstlineno): code for old, code in swaps(mutant) or ()}
     for function in functions:
         place = (function.__code__.co_name, function.__code__.co_firstlineno)
@@ -214,7 +249,7 @@ def plant(mutant: Mutant, functions: Iterable[types.FunctionType]) -> None:
 
 
 class _Planted(importlib.abc.MetaPathFinder, importlib.abc.Loader):
-    """Imports the mutant in place of the module's file."""
+    """Imports the mutant instead of the module's file."""
 
     def __init__(self, mutant: Mutant) -> None:
         self._mutant = mutant
@@ -239,7 +274,7 @@ Done = Callable[[str, float], None]
 
 
 class Forks:
-    """Processes at work: at most so many, each with a limit of processor time."""
+    """At most a given number of forked processes, each with a limit of processor time."""
 
     def __init__(self, jobs: int) -> None:
         self._jobs = jobs
@@ -262,7 +297,7 @@ class Forks:
         self._running[child] = done
 
     def wait(self) -> None:
-        """Until none is left."""
+        """Wait until all processes have ended."""
         while self._running:
             self._reap()
 
@@ -280,34 +315,34 @@ def _silence() -> None:
 
 
 class _Chosen:
-    """A pytest plugin that leaves out, of the tests of every check, those of other checks."""
+    """A pytest plugin that deselects the tests of other checks in test_every_check.py."""
 
     def __init__(self, stem: str) -> None:
         self._stem = stem
 
     def pytest_collection_modifyitems(self, items: list[Any]) -> None:
-        """Leave them out."""
-        items[:] = [item for item in items if self._is_wanted(item)]
+        """Deselect them."""
+        items[:] = [item for item in items if self._applies(item)]
 
-    def _is_wanted(self, item: Any) -> bool:
+    def _applies(self, item: Any) -> bool:
         if item.path.name != "test_every_check.py":
             return True
-        from fixtures.wrong import WRONG
-
-        name = getattr(item, "callspec", None) and item.callspec.params.get("name")
-        check = WRONG[name].check if name in WRONG else name
         # The fixture runs all checks, which is a test of the judge.
-        return check == self._stem and "once" not in item.fixturenames
+        if "once" in item.fixturenames:
+            return False
+        # A test without this parameter looks at all checks.
+        parameters = item.callspec.params if hasattr(item, "callspec") else {}
+        return parameters.get("name", self._stem) == self._stem
 
 
 Place = tuple[str, int]
 """A function of a module: its name and its first line."""
 
 
-class _Ways:
-    """A pytest plugin that sees which functions of a file each test comes through, and how long.
+class _Calls:
+    """A pytest plugin that records which functions of a file each test calls, and its seconds.
 
-    What sets a fixture up counts for every test that uses the fixture, not for the first alone.
+    The calls that set a fixture up count for every test that uses the fixture.
     """
 
     def __init__(self, file: str) -> None:
@@ -324,7 +359,7 @@ class _Ways:
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_protocol(self, item: Any) -> Generator[None, object, object]:
-        """Watch one test with all that is set up for it."""
+        """Record the calls of one test and of its setup."""
         self._into.append(self._own.setdefault(item.nodeid, set()))
         began = time.process_time()
         sys.settrace(self._seen)
@@ -340,7 +375,7 @@ class _Ways:
 
     @pytest.hookimpl(wrapper=True)
     def pytest_fixture_setup(self, fixturedef: object) -> Generator[None, object, object]:
-        """Watch what one fixture comes through."""
+        """Record the calls of one fixture."""
         self._into.append(self._of_fixtures.setdefault(id(fixturedef), set()))
         try:
             return (yield)
@@ -348,7 +383,7 @@ class _Ways:
             self._into.pop()
 
     def write(self, file: Path) -> None:
-        """Keep what was seen: for each test its seconds and its functions."""
+        """Write for each test its seconds and its functions."""
         found = {
             test: (
                 self._seconds[test],
@@ -367,21 +402,21 @@ class _Campaign:
         self._unchanged = ""
 
     def pytest_runtestloop(self, session: Any) -> bool:
-        """Fork, in place of running tests; a fork with the module as it is comes first."""
+        """Fork instead of running tests; the first fork has no mutant."""
         with tempfile.TemporaryDirectory() as folder:
-            ways = Path(folder, "ways.json")
-            watch = functools.partial(self._watch, session, ways)
-            self._forks.start(watch, functools.partial(self._told, -1), limit=1e6)
+            calls = Path(folder, "calls.json")
+            watch = functools.partial(self._watch, session, calls)
+            self._forks.start(watch, functools.partial(self._write, -1), limit=1e6)
             self._forks.wait()
             if self._unchanged != "survived":
                 return True
-            seen = json.loads(ways.read_text(encoding="utf-8"))
+            seen = json.loads(calls.read_text(encoding="utf-8"))
         functions = functions_of(self._file)
         gc.freeze()  # a collection in a fork would copy all memory
         for number, mutant in self._planted.items():
-            items, seconds = _through(mutant, session.items, seen)
+            items, seconds = _tests_that_call(mutant, session.items, seen)
             work = functools.partial(self._test, session, mutant, items, functions)
-            done = functools.partial(self._told, number)
+            done = functools.partial(self._write, number)
             self._forks.start(work, done, limit=5 * seconds + _SECONDS)
         self._forks.wait()
         return True
@@ -389,10 +424,10 @@ class _Campaign:
     def _watch(self, session: Any, kept: Path) -> int:
         from _pytest.main import pytest_runtestloop
 
-        ways = _Ways(self._file)
-        session.config.pluginmanager.register(ways)
+        calls = _Calls(self._file)
+        session.config.pluginmanager.register(calls)
         pytest_runtestloop(session)
-        ways.write(kept)
+        calls.write(kept)
         return int(session.testsfailed > 0)
 
     def _test(
@@ -409,16 +444,16 @@ class _Campaign:
         pytest_runtestloop(session)
         return int(session.testsfailed > 0)
 
-    def _told(self, number: int, outcome: str, seconds: float) -> None:
+    def _write(self, number: int, outcome: str, seconds: float) -> None:
         if number < 0:
             self._unchanged = outcome
         os.write(self._report, (json.dumps([number, outcome, seconds]) + "\n").encode())
 
 
-def _through(
+def _tests_that_call(
     mutant: Mutant, items: Iterable[Any], seen: Mapping[str, tuple[float, list[Place]]]
 ) -> tuple[list[Any], float]:
-    """The tests that come through what a mutant changes, and their seconds without it."""
+    """The tests that call a function that a mutant changes, and their seconds without it."""
     changed = {(old.co_name, old.co_firstlineno) for old, _ in swaps(mutant) or ()}
     chosen = [item for item in items if changed & {(n, line) for n, line in seen[item.nodeid][1]}]
     files = {item.path: number for number, item in reversed(list(enumerate(chosen)))}
@@ -430,8 +465,7 @@ def _pytest(tests: Sequence[str], *plugins: object) -> int:
     """Run tests, stopping at the first failure."""
     import hypothesis
 
-    # A failure is enough: it need not be made small, nor kept for the next mutant. A test that is
-    # slow for once has not seen anything.
+    # The first failing example is enough. It is neither shrunk nor kept, and may be slow.
     hypothesis.settings.register_profile(
         "mutation",
         database=None,
@@ -441,13 +475,13 @@ def _pytest(tests: Sequence[str], *plugins: object) -> int:
         suppress_health_check=list(hypothesis.HealthCheck),
     )
     hypothesis.settings.load_profile("mutation")
-    # The rewriting of asserts would import plugins, and so the mutant, from their files.
+    # Rewriting assert statements would import plugins, and so the mutant, from their files.
     quiet = ["-x", "-q", "-s", "--tb=no", "--assert=plain", "-p", "no:cacheprovider"]
     return int(pytest.main([*quiet, "-p", "no:xdist", *tests], plugins=list(plugins)))
 
 
-def _anew(mutant: Mutant | None, tests: Sequence[str], chosen: _Chosen) -> int:
-    """Collect and run the tests with the mutant imported in place of the module."""
+def _collect_and_run(mutant: Mutant | None, tests: Sequence[str], chosen: _Chosen) -> int:
+    """Collect and run the tests with the mutant imported instead of the module."""
     if mutant is not None:
         sys.meta_path.insert(0, _Planted(mutant))
     return _pytest(tests, chosen)
@@ -460,12 +494,12 @@ def campaign(
 
     Args:
         drawn: mutants of one module.
-        tests: files or folders for pytest, those first that see most.
-        stem: of the tests of every check, run those of this check.
-        jobs: so many at a time.
+        tests: files or folders for pytest, the most relevant ones first.
+        stem: the check whose tests are run in test_every_check.py.
+        jobs: number of processes.
 
     Raises:
-        RuntimeError: the tests fail without a mutant.
+        RuntimeError: The tests fail without a mutant.
     """
     inside = {number: mutant for number, mutant in enumerate(drawn) if swaps(mutant) is not None}
     chosen = _Chosen(stem)
@@ -483,12 +517,12 @@ def campaign(
     forks.wait()
     outcome, alone = results.pop(-1, ("nothing collected", 0.0))
     if outcome != "survived":
-        raise RuntimeError(f"without a mutant the tests {tests} end so: {outcome}")
-    # What it takes to collect is in the time of the collecting process, with that of its forks.
+        raise RuntimeError(f"the tests {tests} fail without a mutant: {outcome}")
+    # The time of the collecting process contains that of its forks.
     limit = 5 * (alone + own[0] - sum(took for _, took in results.values())) + _SECONDS
     for number, mutant in enumerate(drawn):
         if number not in inside:
-            work = functools.partial(_anew, mutant, tests, chosen)
+            work = functools.partial(_collect_and_run, mutant, tests, chosen)
             done = functools.partial(_keep, results, number)
             forks.start(work, done, limit=max(limit, 60))
     forks.wait()
@@ -499,11 +533,11 @@ def _keep(results: dict[int, tuple[str, float]], key: int, outcome: str, seconds
     results[key] = (outcome, seconds)
 
 
-# ---------------------------------------------------------------------------------------- the whole
+# -------------------------------------------------------------------------------- tests and scores
 
 
 def modules(names: Iterable[str]) -> list[Path]:
-    """The files that names such as "measures" or "checks/axiomatic" stand for."""
+    """The files of modules or folders of the package, such as "core/verdict" or "checks"."""
     files: list[Path] = []
     for name in names:
         place = ROOT / "pytest_xai" / name
@@ -516,43 +550,58 @@ def modules(names: Iterable[str]) -> list[Path]:
 
 
 def tests_of(module: Path) -> list[str]:
-    """The tests that a module's mutants have to be seen by, its own first."""
-    folder, stem = module.relative_to(ROOT / "pytest_xai").parent, module.stem
-    place = ROOT / "tests" / folder
-    own = [f for f in [place / f"test_{stem}.py"] if f.exists()]
-    others = [f for f in sorted(place.glob("test_*.py")) if f not in own and f.name not in _PAGES]
-    named = [f for f in others if re.search(rf"\b{stem}\b", f.read_text(encoding="utf-8"))]
-    if folder.parts[:1] == ("checks",):
-        is_check = "@check(" in module.read_text(encoding="utf-8")
-        users = [f for f in others if stem in _imports(module.with_name(f"{f.stem[5:]}.py"))]
-        of_none = [f for f in others if not module.with_name(f"{f.stem[5:]}.py").exists()]
-        checks_of = [f for f in named if f in of_none]
-        used = dict.fromkeys([*named, *users, *of_none])
-        files = [*own, *(checks_of if is_check else used), *_abroad(module)]
-        return [*_relative(files), *(["tests/checks/test_every_check.py"] if is_check else [])]
-    if folder.parts[:1] == ("measures",):
-        return [*_relative([*own, *others]), str(module.relative_to(ROOT))]
-    return [*_relative(own), "tests/test_tally.py", "tests/test_judge.py"]
+    """The tests that have to notice a module's mutants, the module's own tests first.
+
+    A check has its own tests, those of no single module that name it, and test_every_check.py. A
+    helper of checks has the tests of the modules that import it as well, a measure those of all
+    measures, any other module those of its folder that import it and those that make verdicts.
+    """
+    place = module.relative_to(ROOT / "pytest_xai")
+    own = _test_of(module)
+    first = [own] if own.exists() else []
+    if place.parts[0] == "measures":
+        others = [f for f in sorted(own.parent.glob("test_*.py")) if f != own]
+        return [*_relative([*first, *others]), _relative([module])[0]]
+    if place.parts[0] != "checks":
+        near = [f for f in sorted(own.parent.glob("test_*.py")) if _names(f, place.stem)]
+        return _relative(dict.fromkeys([*first, *near, *_ENGINE]))
+    is_check = "@check(" in module.read_text(encoding="utf-8")
+    others = [f for f in _tests_of_checks() if _concerns(f, module, is_check=is_check)]
+    others.sort(key=lambda file: file.parent != own.parent)
+    others = [f for f in others if f not in first]
+    return _relative([*first, *others, *([_EVERY_CHECK] if is_check else [])])
 
 
-def _abroad(module: Path) -> list[Path]:
-    """Tests in other folders that name a module of checks, and are not those of another one."""
-    here = ROOT / "tests"
-    files = [*sorted(here.glob("checks/*/test_*.py")), *sorted(here.glob("diagnosis/test_*.py"))]
-    files = [file for file in files if file.parent.name != module.parent.name]
-    own = module.parents[1]
-    return [
-        file
-        for file in files
-        if file.name not in _PAGES
-        and not (own / file.parent.name / f"{file.stem[5:]}.py").exists()
-        and re.search(rf'"{module.stem}"|\b{module.stem} import', file.read_text(encoding="utf-8"))
-    ]
+def _test_of(module: Path) -> Path:
+    """Where the tests of a module are, or would be; a leading underscore is left out there."""
+    folder = module.relative_to(ROOT / "pytest_xai").parent
+    return ROOT / "tests" / folder / f"test_{module.stem.removeprefix('_')}.py"
+
+
+def _names(file: Path, module: str) -> bool:
+    return f"{module} import" in file.read_text(encoding="utf-8")
+
+
+def _tests_of_checks() -> list[Path]:
+    folders = (ROOT / "tests" / name for name in ("checks", "diagnosis"))
+    files = (file for folder in folders for file in sorted(folder.rglob("test_*.py")))
+    return [file for file in files if file != _EVERY_CHECK and file.name not in _PAGES]
+
+
+def _concerns(test: Path, module: Path, *, is_check: bool) -> bool:
+    """Whether a test file has tests of a module of checks, as a whole or through its users."""
+    tested = next((f for f in _CHECKS.rglob("*.py") if _test_of(f) == test), None)
+    if tested is not None:
+        return not is_check and module.stem in _imports(tested)
+    here = test.parent == _test_of(module).parent
+    if here and not is_check:
+        return True
+    named = rf"\b{module.stem}\b" if here else rf'"{module.stem}"|\b{module.stem} import'
+    return bool(re.search(named, test.read_text(encoding="utf-8")))
 
 
 def _imports(module: Path) -> str:
-    """The lines of a module that import, as one text; none of a module that there is not."""
-    lines = module.read_text(encoding="utf-8").splitlines() if module.exists() else []
+    lines = module.read_text(encoding="utf-8").splitlines()
     return "\n".join(line for line in lines if line.startswith("from "))
 
 
@@ -561,7 +610,7 @@ def _relative(files: Iterable[Path]) -> list[str]:
 
 
 def _preload() -> None:
-    """Import what every mutant's tests need, but for the package itself."""
+    """Import the libraries that the tests need, but not the package itself."""
     for name in (
         *("torch", "numpy", "scipy.stats", "scipy.ndimage", "scipy.special", "hypothesis"),
         *("pytest", "rich.table", "captum.attr", "zennit", "foolbox", "skimage.metrics"),
@@ -573,15 +622,15 @@ def _preload() -> None:
 
 @dataclass(frozen=True, kw_only=True)
 class Score:
-    """What became of the mutants of one module, or of several together.
+    """The outcome of the mutants of one module, or of several together.
 
     Attributes:
-        place: of the module in the package, or the folder of several.
-        mutants: how many were planted.
-        killed: how many the tests saw, those at the limit of time included.
-        at_limit: how many of these were at the limit.
-        seconds: of processor time, of all together.
-        survivors: the others: number of the line and its text with the defect.
+        place: path of the module in the package, or the folder of several.
+        mutants: number of planted defects.
+        killed: number that the tests noticed, including those at the time limit.
+        at_limit: number that reached the time limit.
+        seconds: processor time of all mutants together.
+        survivors: the others: line, function, and the line's text with the defect.
     """
 
     place: str
@@ -589,14 +638,14 @@ class Score:
     killed: int
     at_limit: int
     seconds: float
-    survivors: tuple[tuple[int, str], ...] = ()
+    survivors: tuple[tuple[int, str, str], ...] = ()
 
 
 def scored(module: Path, *, share: float, seed: int, jobs: int) -> Score | None:
-    """Plant the mutants of a module, or a share of them; None: there is nothing to plant in it.
+    """Plant the mutants of a module, or a share of them; None if the module has none.
 
     Raises:
-        SystemExit: the tests fail without a mutant.
+        SystemExit: The tests fail without a mutant.
     """
     name = ".".join(module.relative_to(ROOT).with_suffix("").parts)
     drawn = mutants(module, name)
@@ -616,12 +665,19 @@ def scored(module: Path, *, share: float, seed: int, jobs: int) -> Score | None:
         killed=len(drawn) - outcomes["survived"],
         at_limit=outcomes["limit"],
         seconds=sum(took for _, took in results),
-        survivors=tuple(sorted((m.line, m.text) for m, (what, _) in pairs if what == "survived")),
+        survivors=tuple(
+            sorted((m.line, m.function, m.text) for m, (how, _) in pairs if how == "survived")
+        ),
     )
 
 
-def table(scores: Sequence[Score]) -> str:
-    """The page's tables: every folder of modules, and every module with its survivors' lines."""
+def table(scores: Sequence[Score], reasons: Mapping[tuple[str, str], str]) -> str:
+    """The page's tables: folders, modules, and survivors by function.
+
+    Args:
+        scores: one for each module.
+        reasons: why no test notices the survivors of a function, by module and function.
+    """
     folders: dict[str, list[Score]] = {}
     for score in scores:
         folders.setdefault(score.place.rpartition("/")[0] or score.place, []).append(score)
@@ -631,12 +687,22 @@ def table(scores: Sequence[Score]) -> str:
         name = f"`{each.place}`" if each.place else "together"
         share = each.killed / each.mutants
         lines.append(f"| {name} | {each.mutants} | {each.killed} | {share:.1%} |")
-    lines += ["", "| module | mutants | killed | survivors, by line |"]
-    lines += ["| --- | ---: | ---: | --- |"]
+    lines += ["", "| module | mutants | killed |", "| --- | ---: | ---: |"]
+    lines += [f"| `{each.place}` | {each.mutants} | {each.killed} |" for each in scores]
+    lines += ["", "| module | function | survivors | why no test notices them |"]
+    lines += ["| --- | --- | ---: | --- |"]
     for each in scores:
-        survivors = ", ".join(str(line) for line, _ in each.survivors)
-        lines.append(f"| `{each.place}` | {each.mutants} | {each.killed} | {survivors} |")
+        functions = Counter(function or MODULE for _, function, _ in each.survivors)
+        for function, count in functions.items():
+            reason = reasons.get((each.place, function), "not examined")
+            lines.append(f"| `{each.place}` | `{function}` | {count} | {reason} |")
     return "\n".join(lines)
+
+
+def reasons_on(page: Path) -> dict[tuple[str, str], str]:
+    """The reasons that a page gives for its survivors, by module and function."""
+    rows = _ROW.findall(page.read_text("utf-8"))
+    return {(module, function): reason for module, function, reason in rows}
 
 
 def _together(place: str, scores: Sequence[Score]) -> Score:
@@ -650,9 +716,9 @@ def _together(place: str, scores: Sequence[Score]) -> Score:
 
 
 def main() -> None:
-    """Print what survives, module by module, and then the tables, or write these to a page."""
+    """Print the survivors of each module, and then print the tables or write them to a page."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--modules", nargs="+", default=["measures", "verdict", "checks"])
+    parser.add_argument("--modules", nargs="+", default=_MODULES)
     parser.add_argument("--share", type=float, default=1.0, help="part of the mutants to draw")
     parser.add_argument("--seed", type=int, default=0, help="of the draw")
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1)
@@ -674,10 +740,10 @@ def main() -> None:
             f"{score.place}: {score.killed} of {score.mutants} killed, {score.at_limit} of them at "
             f"the limit; {score.seconds / score.mutants:.1f} s each"
         )
-        for line, text in score.survivors:
-            print(f"    survived: {score.place}.py:{line}: {text}")
+        for line, function, text in score.survivors:
+            print(f"    survived: {score.place}.py:{line} ({function or MODULE}): {text}")
         sys.stdout.flush()
-    print_or_write(page, table(scores))
+    print_or_write(page, table(scores, reasons_on(page) if page else {}))
     total = _together("", scores)
     print(f"{total.killed} of {total.mutants} mutants killed: {total.killed / total.mutants:.1%}")
     sys.exit(total.killed < options.least * total.mutants)

@@ -1,7 +1,7 @@
-"""Adversarial inputs: attacks on the prediction, and what of their results counts.
+"""Adversarial attacks on the prediction, whose results are verified.
 
 An attack is a function of a bench and its own options. It returns an `Attacked`, whose predictions,
-sizes and bounds were looked at here. foolbox is imported by the first attack that needs it.
+sizes and bounds are measured by this package. foolbox is imported by the first attack that uses it.
 """
 
 from pytest_xai.attacks.boundary import before_the_boundary

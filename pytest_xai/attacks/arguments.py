@@ -1,4 +1,4 @@
-"""Options of attacks, looked at before anything is run."""
+"""Validation of the options of attacks."""
 
 import math
 
@@ -8,10 +8,10 @@ __all__ = ["require_count", "require_one_of", "require_share"]
 
 
 def require_share(value: float, argument: str) -> None:
-    """Refuse what is no share of the range of the inputs.
+    """Require a share of the range of the inputs.
 
     Raises:
-        InvalidArgument: it is not above 0 and finite.
+        InvalidArgument: the value is not finite or not above 0.
     """
     if not (value > 0 and math.isfinite(value)):
         expected = "a finite share of the range of the inputs above 0"
@@ -19,20 +19,20 @@ def require_share(value: float, argument: str) -> None:
 
 
 def require_count(value: int, argument: str, *, least: int = 1) -> None:
-    """Refuse what is no number of something.
+    """Require an integer of at least ``least``.
 
     Raises:
-        InvalidArgument: it is no integer from ``least`` on.
+        InvalidArgument: the value is not an integer or too small.
     """
     if not isinstance(value, int) or value < least:
         raise InvalidArgument.of(argument, got=repr(value), expected=f"an integer, {least} or more")
 
 
 def require_one_of(value: object, argument: str, known: tuple[object, ...]) -> None:
-    """Refuse what is not in a list.
+    """Require one of the known values.
 
     Raises:
-        InvalidArgument: it is not, and what is.
+        InvalidArgument: the value is unknown; the message lists the known ones.
     """
     if value not in known:
         expected = " or ".join(repr(each) for each in known)

@@ -1,4 +1,4 @@
-"""The nearest decision boundary by linearisation, with few evaluations besides those it needs."""
+"""DeepFool: the nearest decision boundary by linearisation."""
 
 from typing import Literal
 
@@ -6,37 +6,38 @@ import torch
 from torch import Tensor
 
 from pytest_xai.attacks.arguments import require_count, require_one_of
-from pytest_xai.attacks.verified import Attacked, attacked_by
+from pytest_xai.attacks.verified import Attacked, run_attack
 from pytest_xai.attacks.victim import Victim, require_gradient
 from pytest_xai.bench.bench import Bench
 
 __all__ = ["deepfool"]
 
 _OVERSHOOT = 0.02
-# Added to every distance, as a share of the range: on the boundary itself there is no step else.
+# Added to every distance, as a share of the range; otherwise steps would vanish on the boundary.
 _BEYOND = 1e-4
-# Where a gradient vanishes.
+# Avoids a division by a vanishing gradient.
 _TINY = 1e-8
 
 
 def deepfool(
     bench: Bench, *, norm: Literal["L2", "Linf"] = "L2", steps: int = 50, candidates: int = 10
 ) -> Attacked:
-    """The nearest decision boundary (Moosavi-Dezfooli et al. 2016, algorithm 2 and section 3.4).
+    """Find the nearest decision boundary (Moosavi-Dezfooli et al. 2016, algorithm 2, section 3.4).
 
-    In every step each boundary is taken for the plane that touches it, and the input goes to the
-    nearest; the sum of the steps is overshot by 2 %. An image that is there takes no part in what
-    follows. Each step evaluates the model once forward and, per other class, once backward.
+    Each step approximates the boundaries by their tangent planes and moves the input to the nearest
+    one; the sum of the steps is multiplied by 1.02. An image stops when its prediction changes.
+    Each step costs one forward evaluation and one backward evaluation per other class.
 
     Args:
-        bench: whose images; targets are the labels.
-        norm: in which the boundary is near.
-        steps: at most.
-        candidates: how many of the likeliest classes are looked at, the predicted one included.
+        bench: provides the model and the images; its targets are the labels.
+        norm: norm of the distance to the boundary.
+        steps: maximum number of steps.
+        candidates: number of the most likely classes that are considered, including the predicted
+            one.
 
     Raises:
-        InvalidArgument: an option is not as above.
-        NotApplicable: the inputs have no range, or the model has no gradient.
+        InvalidArgument: an option is out of its range.
+        NotApplicable: the inputs have no range, or the model has no gradient with respect to them.
     """
     require_one_of(norm, "norm", ("L2", "Linf"))
     require_count(steps, "steps")
@@ -48,7 +49,7 @@ def deepfool(
     def attack(victim: Victim) -> Tensor:
         return _deepfool(victim, order, steps, candidates)
 
-    return attacked_by(bench, name, attack, norm=order)
+    return run_attack(bench, name, attack, norm=order)
 
 
 def _deepfool(victim: Victim, order: float, steps: int, candidates: int) -> Tensor:
@@ -65,7 +66,7 @@ def _deepfool(victim: Victim, order: float, steps: int, candidates: int) -> Tens
         rest = int(staying.sum())
         if rest == 0:
             break
-        # Backwards go through all images of a graph: those that are done, or a second forward.
+        # Finished images cost backward passes, unless a new forward pass drops them.
         if (len(going) - rest) * others.shape[1] > rest:
             going, staying = going[staying], staying[staying]
             inputs, logits = _forward(victim, found[going])
@@ -84,13 +85,13 @@ def _forward(victim: Victim, inputs: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _likeliest(logits: Tensor, labels: Tensor, count: int) -> Tensor:
-    """The likeliest classes besides the label, (n, at most count)."""
+    """Return the most likely classes other than the label, (n, at most count)."""
     order = logits.scatter(1, labels[:, None], torch.inf).argsort(1, descending=True)
     return order[:, 1 : count + 1]
 
 
 def _nearest(inputs: Tensor, margins: Tensor, order: float, beyond: float) -> Tensor:
-    """The shortest step to where one of the margins, were it linear, is no longer below zero."""
+    """Return the shortest step to the zero of a linearised margin."""
     column = (-1, *[1] * (inputs.ndim - 1))
     dual = 2.0 if order == 2 else 1.0
     nearest = torch.full_like(margins[:, 0].detach(), torch.inf)
@@ -102,8 +103,8 @@ def _nearest(inputs: Tensor, margins: Tensor, order: float, beyond: float) -> Te
         steepness = torch.linalg.vector_norm(slope.flatten(1), ord=dual, dim=1)
         distance = margin.detach().abs() / (steepness + _TINY)
         length = (distance + beyond).reshape(column)
-        way = slope / (steepness + _TINY).reshape(column) if order == 2 else slope.sign()
+        direction = slope / (steepness + _TINY).reshape(column) if order == 2 else slope.sign()
         nearer = distance < nearest
         nearest = torch.where(nearer, distance, nearest)
-        step = torch.where(nearer.reshape(column), length * way, step)
+        step = torch.where(nearer.reshape(column), length * direction, step)
     return step

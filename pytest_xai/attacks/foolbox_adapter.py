@@ -1,4 +1,4 @@
-"""The door to foolbox: its attacks run on a `Victim`, and nothing else of it is used."""
+"""Adapter that runs attacks of foolbox on a `Victim`."""
 
 import os
 import warnings
@@ -15,11 +15,11 @@ __all__ = ["by_foolbox", "by_foolbox_on_unit_range", "foolbox"]
 
 
 def by_foolbox(make: Callable[[ModuleType], Any], epsilon: float | None = None) -> Attack:
-    """An attack of foolbox as one of ours; what it says about its success is thrown away.
+    """Convert an attack of foolbox; its own report of success is ignored.
 
     Args:
-        make: given foolbox, makes the attack.
-        epsilon: its budget, in units of the inputs; None: it has none.
+        make: takes the module foolbox and returns the attack.
+        epsilon: budget of the attack, in units of the inputs; None: no budget.
     """
 
     def attack(victim: Victim) -> Tensor:
@@ -34,12 +34,13 @@ def by_foolbox(make: Callable[[ModuleType], Any], epsilon: float | None = None) 
 
 
 def by_foolbox_on_unit_range(attack: Callable[[Any, Tensor, Victim], Tensor]) -> Attack:
-    """An attack of foolbox that is run on inputs from 0 to 1, whatever the subject's bounds.
+    """Convert an attack of foolbox that needs inputs from 0 to 1.
 
-    Steps and constants of some of its attacks are made for that range, and some clip to it.
+    Some attacks of foolbox have steps and constants for this range, or clip their result to it.
 
     Args:
-        attack: given foolbox's model, inputs from 0 to 1 and the victim; its result is from 0 to 1.
+        attack: takes the model of foolbox, the inputs scaled to [0, 1] and the victim; returns
+            inputs in [0, 1].
     """
 
     def rescaled(victim: Victim) -> Tensor:
@@ -66,9 +67,9 @@ class _FromUnitRange(nn.Module):
 
 
 def foolbox() -> ModuleType:
-    """Import foolbox, whatever the environment makes of that."""
-    # It imports GitPython, which refuses to be imported where there is no git program, and a name
-    # that scipy has deprecated, which would be an error where warnings are.
+    """Import foolbox, also without git and where warnings are errors."""
+    # foolbox imports GitPython, which fails without a git program, and a deprecated name of scipy,
+    # which fails where warnings are errors.
     os.environ.setdefault("GIT_PYTHON_REFRESH", "quiet")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)

@@ -1,4 +1,4 @@
-"""The nearest decision boundary for who sees nothing but decisions, by foolbox."""
+"""HopSkipJump: the nearest decision boundary from decisions alone, by foolbox."""
 
 from collections.abc import Callable
 from typing import Any
@@ -8,7 +8,7 @@ from torch import Tensor
 
 from pytest_xai.attacks.arguments import require_count
 from pytest_xai.attacks.foolbox_adapter import by_foolbox_on_unit_range, foolbox
-from pytest_xai.attacks.verified import Attacked, attacked_by
+from pytest_xai.attacks.verified import Attacked, run_attack
 from pytest_xai.attacks.victim import Victim
 from pytest_xai.bench.bench import Bench
 from pytest_xai.core.optional import require
@@ -16,25 +16,26 @@ from pytest_xai.errors import NotApplicable
 
 __all__ = ["hop_skip_jump"]
 
-# Inputs of uniform noise that are tried as places to start from.
+# Number of inputs of uniform noise that are tried as starting points.
 _NOISE = 8
 
 
 def hop_skip_jump(bench: Bench, *, steps: int = 10, draws: int = 50) -> Attacked:
-    """The smallest L2 norm from decisions alone (Chen, Jordan and Wainwright 2020, algorithm 2).
+    """Minimise the L2 norm from decisions alone (Chen, Jordan and Wainwright 2020, algorithm 2).
 
-    It starts from the nearest input that is predicted otherwise, of the others of the batch, the
-    image's own negative, black, white and some noise, and walks along the boundary. Inputs are
-    scaled to 0 to 1 for it.
+    The starting point is the nearest input with another prediction among the other images of the
+    batch, the negative of the image, black, white and noise. From there the attack walks along the
+    boundary. Inputs are scaled to [0, 1].
 
     Args:
-        bench: whose images; targets are the labels.
-        steps: along the boundary.
-        draws: that estimate its direction in the first step; in step t, sqrt(t) times as many.
+        bench: provides the model and the images; its targets are the labels.
+        steps: number of steps along the boundary.
+        draws: evaluations that estimate the direction in the first step; step t has sqrt(t) times
+            as many.
 
     Raises:
-        InvalidArgument: an option is not as above.
-        NotApplicable: the inputs have no range, or the model decides otherwise when asked again.
+        InvalidArgument: an option is out of its range.
+        NotApplicable: the inputs have no range, or the model's decisions are not deterministic.
     """
     require_count(steps, "steps")
     require_count(draws, "draws")
@@ -49,11 +50,11 @@ def hop_skip_jump(bench: Bench, *, steps: int = 10, draws: int = 50) -> Attacked
         return made
 
     name = ("hop_skip_jump", steps, draws)
-    return attacked_by(bench, name, by_foolbox_on_unit_range(attack), norm=2.0)
+    return run_attack(bench, name, by_foolbox_on_unit_range(attack), norm=2.0)
 
 
 def _starts(model: Any, inputs: Tensor, victim: Victim) -> tuple[Tensor, Tensor]:
-    """The nearest input from which to start, per image, and whether there is one."""
+    """Return the nearest starting point per image, and whether there is one, BoolTensor (n,)."""
     starts = inputs.clone()
     nearest = torch.full((len(inputs),), torch.inf, device=inputs.device)
 
@@ -88,8 +89,8 @@ def _walked(
 
         return eagerpy.astensor(_direction(decide, points.raw, count, delta.raw))
 
-    # foolbox's own divides by norms over the whole batch, so that probes and steps shrink as
-    # batches grow.
+    # The method of foolbox divides by norms over the whole batch, so that probes and steps would
+    # shrink with the size of the batch.
     attack.approximate_gradients = estimate
     try:
         _, made, _ = attack(model, inputs, labels, epsilons=None, starting_points=starts)
@@ -97,7 +98,8 @@ def _walked(
         if isinstance(error, ValueError) and "starting_points" not in str(error):
             raise
         raise NotApplicable(
-            "the model decides otherwise when it is asked again: there is no boundary to walk along"
+            "the model predicts another class when the same input is evaluated again, so it has "
+            "no fixed decision boundary"
         ) from error
     walked: Tensor = made
     return walked
@@ -106,7 +108,7 @@ def _walked(
 def _direction(
     decide: Callable[[Tensor], Tensor], points: Tensor, count: int, delta: Tensor
 ) -> Tensor:
-    """The unit vector in which decisions turn adversarial, per image (equations 9 and 16)."""
+    """Estimate the unit vector to adversarial decisions, per image (equations 9 and 16)."""
     column = (-1, *[1] * (points.ndim - 1))
     delta = delta.reshape(column)
     total, weighted = torch.zeros_like(points), torch.zeros_like(points)
@@ -119,7 +121,7 @@ def _direction(
         probe = (changed - points) / delta.clamp_min(torch.finfo(points.dtype).tiny)
         total, weighted, signs = total + probe, weighted + sign * probe, signs + sign
     mean = signs / count
-    # The mean of the decisions is taken away, unless all of them were alike.
+    # The mean of the decisions is subtracted, unless all decisions are the same.
     direction = weighted - torch.where(mean.abs() < 1, mean, 0) * total
     norms = direction.flatten(1).norm(dim=1).clamp_min(torch.finfo(points.dtype).tiny)
     unit: Tensor = direction / norms.reshape(column)

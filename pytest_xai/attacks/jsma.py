@@ -1,10 +1,10 @@
-"""Few elements, changed as far as they go: pairs chosen by a saliency map of the Jacobian."""
+"""JSMA: few elements, chosen in pairs by a saliency map of the Jacobian, go to a bound."""
 
 import torch
 from torch import Tensor
 
 from pytest_xai.attacks.arguments import require_share
-from pytest_xai.attacks.verified import Attacked, attacked_by
+from pytest_xai.attacks.verified import Attacked, run_attack
 from pytest_xai.attacks.victim import Victim, require_gradient
 from pytest_xai.bench.bench import Bench
 from pytest_xai.errors import InvalidArgument
@@ -13,20 +13,21 @@ __all__ = ["jsma"]
 
 
 def jsma(bench: Bench, *, share: float = 0.145, increase: bool = True) -> Attacked:
-    """The most salient pair of elements, again and again (Papernot et al. 2016, algorithm 3).
+    """Change the most salient pair of elements in each step (Papernot et al. 2016, algorithm 3).
 
-    In each step the two elements go to a bound of the inputs for which, by the Jacobian of the
-    logits, the target's logit rises and the sum of the others falls the most: the product of the
-    two is largest. The target is the likeliest other class. An element is changed once.
+    By the Jacobian of the logits, the pair raises the logit of the target and lowers the sum of the
+    other logits; the chosen pair has the largest product of the two effects. Both elements are set
+    to a bound of the inputs, and each element is changed once. The target is the most likely other
+    class.
 
     Args:
-        bench: whose images; targets are the labels.
-        share: of the elements that may be changed, above 0 and at most 1; the budget.
-        increase: to the upper bound; False: to the lower.
+        bench: provides the model and the images; its targets are the labels.
+        share: share of the elements that may be changed, above 0 and at most 1; the budget.
+        increase: set elements to the upper bound; False: to the lower bound.
 
     Raises:
-        InvalidArgument: an option is not as above.
-        NotApplicable: the inputs have no range, or the model has no gradient.
+        InvalidArgument: an option is out of its range.
+        NotApplicable: the inputs have no range, or the model has no gradient with respect to them.
     """
     require_share(share, "share")
     if share > 1:
@@ -38,7 +39,7 @@ def jsma(bench: Bench, *, share: float = 0.145, increase: bool = True) -> Attack
         return _jsma(victim, pairs, 1 if increase else -1)
 
     name = ("jsma", share, increase)
-    return attacked_by(bench, name, attack, norm=0.0, budget=2.0 * pairs)
+    return run_attack(bench, name, attack, norm=0.0, budget=2.0 * pairs)
 
 
 def _jsma(victim: Victim, pairs: int, sign: int) -> Tensor:
@@ -59,7 +60,7 @@ def _jsma(victim: Victim, pairs: int, sign: int) -> Tensor:
         more = []
         for place in staying:
             row = int(going[place])
-            # What is at the bound cannot go there; what was changed is.
+            # Elements at the bound, including those that were changed, are not available.
             pair = most_salient_pair(rises[place], falls[place], rows[row] != bound)
             if pair is not None:
                 rows[row, pair] = bound
@@ -71,7 +72,7 @@ def _jsma(victim: Victim, pairs: int, sign: int) -> Tensor:
 
 
 def _slopes(logits: Tensor, targets: Tensor, batch: Tensor, sign: int) -> tuple[Tensor, Tensor]:
-    """How fast the target's logit rises and the sum of the others falls, per element, (n, d)."""
+    """Return the slopes of the target's logit and, sign-flipped, of the others, (n, d)."""
     own = logits.gather(1, targets[:, None]).sum()
     (target,) = torch.autograd.grad(own, batch, retain_graph=True)
     (others,) = torch.autograd.grad(logits.sum() - own, batch)
@@ -79,15 +80,15 @@ def _slopes(logits: Tensor, targets: Tensor, batch: Tensor, sign: int) -> tuple[
 
 
 def most_salient_pair(rises: Tensor, falls: Tensor, open_: Tensor) -> Tensor | None:
-    """The pair with the largest product of sums of which both are above zero; None: there is none.
+    """Return the pair with the largest product of sums, both above zero; None if there is none.
 
-    The product grows with either sum. So an element that two others beat in both is in no pair
-    that is better than all: of many thousands of elements a few remain, and all their pairs are
+    The product grows with each sum. An element that is worse in both sums than two others cannot
+    be in the best pair. Only few of many thousands of elements remain, and all their pairs are
     tried.
 
     Args:
-        rises: (d,).
-        falls: (d,).
+        rises: slope of the target's logit per element, (d,).
+        falls: negative slope of the sum of the other logits per element, (d,).
         open_: elements that may be chosen, BoolTensor (d,).
 
     Returns:
@@ -111,7 +112,7 @@ def most_salient_pair(rises: Tensor, falls: Tensor, open_: Tensor) -> Tensor | N
 
 
 def _unbeaten(rises: Tensor, falls: Tensor) -> Tensor:
-    """Indices of those that no other is at least as good as in both; of equal ones, the first."""
+    """Return the indices of the Pareto optimal elements; of equal elements, the first."""
     if not len(rises):
         return torch.empty(0, dtype=torch.long, device=rises.device)
     order = falls.argsort(descending=True, stable=True)

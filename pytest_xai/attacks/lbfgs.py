@@ -1,4 +1,4 @@
-"""The smallest change by L-BFGS with the bounds as a box: the first of all attacks."""
+"""The attack of Szegedy et al.: the smallest change by L-BFGS within the bounds."""
 
 from collections.abc import Callable
 
@@ -9,32 +9,33 @@ from torch import Tensor
 from torch.nn import functional
 
 from pytest_xai.attacks.arguments import require_count
-from pytest_xai.attacks.verified import Attacked, attacked_by
+from pytest_xai.attacks.verified import Attacked, run_attack
 from pytest_xai.attacks.victim import Victim, require_gradient
 from pytest_xai.bench.bench import Bench
 from pytest_xai.core.optional import require
 
 __all__ = ["lbfgs"]
 
-# Between two weights that are tried, before one has succeeded and another has failed.
+# Ratio of successive weights, until one weight has succeeded and another one has failed.
 _FACTOR = 10.0
 
 
 def lbfgs(bench: Bench, *, searches: int = 8, iterations: int = 20) -> Attacked:
-    """The smallest L2 norm by L-BFGS (Szegedy et al. 2014, section 4.1).
+    """Minimise the L2 norm by L-BFGS (Szegedy et al. 2014, section 4.1).
 
-    Minimises weight * |r|^2 + cross-entropy(f(x + r), t) over the box, for the likeliest other
-    class t, and searches for the largest weight under which the prediction still changes. The
-    paper writes c |r|; the square has a gradient at r = 0. Inputs are scaled to 0 to 1 for it.
+    Minimises weight * |r|^2 + cross-entropy(f(x + r), t) within the bounds, for the most
+    likely other class t, and searches for the largest weight with which the prediction still
+    changes. The paper writes c |r|; the square has a gradient at r = 0. Inputs are scaled to
+    [0, 1].
 
     Args:
-        bench: whose images; targets are the labels.
-        searches: weights that are tried, one after the other.
-        iterations: of L-BFGS for each of them, at most.
+        bench: provides the model and the images; its targets are the labels.
+        searches: number of weights.
+        iterations: maximum number of iterations of L-BFGS for each weight.
 
     Raises:
-        InvalidArgument: an option is not as above.
-        NotApplicable: the inputs have no range, or the model has no gradient.
+        InvalidArgument: an option is out of its range.
+        NotApplicable: the inputs have no range, or the model has no gradient with respect to them.
     """
     require_count(searches, "searches")
     require_count(iterations, "iterations")
@@ -50,11 +51,11 @@ def lbfgs(bench: Bench, *, searches: int = 8, iterations: int = 20) -> Attacked:
         return found
 
     name = ("lbfgs", searches, iterations)
-    return attacked_by(bench, name, attack, norm=2.0)
+    return run_attack(bench, name, attack, norm=2.0)
 
 
 class _Objective:
-    """What is minimised for one image: over its elements, scaled to 0 to 1 and laid in a row."""
+    """The objective for one image, a function of its flattened elements scaled to [0, 1]."""
 
     def __init__(self, victim: Victim, row: int, logits: Tensor) -> None:
         self.victim = victim
@@ -86,7 +87,7 @@ class _Objective:
 
 
 def _searched(objective: _Objective, searches: int, iterations: int) -> Tensor:
-    """The smallest change found, or none."""
+    """Return the input with the smallest change that succeeds, or the unchanged image."""
     optimize = require("scipy.optimize")
     best, norm = objective.start, float("inf")
     weight, enough, too_much = 1.0, 0.0, np.inf

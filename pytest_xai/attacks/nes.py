@@ -1,10 +1,10 @@
-"""Gradient steps by scores alone: the gradient is estimated from random directions."""
+"""NES: sign steps along a gradient that is estimated from scores in random directions."""
 
 import torch
 from torch import Tensor
 
 from pytest_xai.attacks.arguments import require_count, require_share
-from pytest_xai.attacks.verified import Attacked, attacked_by
+from pytest_xai.attacks.verified import Attacked, run_attack
 from pytest_xai.attacks.victim import Victim
 from pytest_xai.bench.bench import Bench
 
@@ -15,20 +15,20 @@ _WIDTH = 1e-3
 
 
 def nes(bench: Bench, *, epsilon: float, steps: int = 20, samples: int = 100) -> Attacked:
-    """Natural evolution strategies in the maximum norm (Ilyas et al. 2018, section 3.1).
+    """Attack by natural evolution strategies in the maximum norm (Ilyas et al. 2018, section 3.1).
 
-    Each step goes along the sign of an estimate of the gradient of the margin, whose differences
-    of logits are those of the logarithms of probabilities; it is 2.5 / ``steps`` of the ball's
-    radius. Needs no gradient. An image whose prediction has changed takes part no longer.
+    Each step follows the sign of an estimated gradient of the margin, which is also a difference of
+    log probabilities. Its size is 2.5 / ``steps`` of the ball's radius. The attack needs no
+    gradient of the model. An image stops when its prediction changes.
 
     Args:
-        bench: whose images; targets are the labels.
+        bench: provides the model and the images; its targets are the labels.
         epsilon: radius of the ball in the maximum norm, as a share of the range of the inputs.
-        steps: at most.
-        samples: evaluations per step, half of them at mirrored points; even.
+        steps: maximum number of steps.
+        samples: evaluations per step, an even number; half of them are at mirrored points.
 
     Raises:
-        InvalidArgument: an option is not as above.
+        InvalidArgument: an option is out of its range.
         NotApplicable: the inputs have no range.
     """
     require_share(epsilon, "epsilon")
@@ -42,7 +42,7 @@ def nes(bench: Bench, *, epsilon: float, steps: int = 20, samples: int = 100) ->
         return _nes(victim, budget, steps, pairs)
 
     name = ("nes", epsilon, steps, pairs)
-    return attacked_by(bench, name, attack, norm=float("inf"), budget=budget)
+    return run_attack(bench, name, attack, norm=float("inf"), budget=budget)
 
 
 def _nes(victim: Victim, budget: float, steps: int, pairs: int) -> Tensor:
@@ -60,13 +60,13 @@ def _nes(victim: Victim, budget: float, steps: int, pairs: int) -> Tensor:
 
 
 def estimated_slopes(victim: Victim, points: Tensor, rows: Tensor, pairs: int) -> Tensor:
-    """The gradient of the margins by mirrored normal draws, (m, *shape).
+    """Estimate the gradients of the margins from mirrored normal draws, (m, *shape).
 
     Args:
-        victim: whose network and generators.
+        victim: provides the network and the generators.
         points: (n, *shape).
-        rows: of the m images whose slopes are asked for.
-        pairs: of evaluations per image.
+        rows: indices of the m images whose gradients are estimated.
+        pairs: pairs of evaluations per image.
     """
     width = _WIDTH * victim.range
     shape = (pairs, *points.shape[1:])

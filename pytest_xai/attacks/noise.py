@@ -2,7 +2,7 @@
 
 from torch import Tensor
 
-from pytest_xai.attacks.verified import Attacked, attacked
+from pytest_xai.attacks.verified import Attacked, make_and_verify
 from pytest_xai.bench.bench import Bench
 from pytest_xai.perturbations.noise import same_size_noise
 
@@ -10,11 +10,13 @@ __all__ = ["noise_like"]
 
 
 def noise_like(bench: Bench, found: Attacked) -> Attacked:
-    """The inputs with noise of the size of an attack's perturbations, once for all explainers.
+    """Return the inputs with random noise of the same size as the perturbations of an attack.
+
+    All explainers share the result.
 
     Args:
-        bench: whose images.
-        found: the result of an attack on them.
+        bench: provides the model and the images.
+        found: the result of an attack on these images.
     """
     name = ("noise", *found.name)
 
@@ -27,4 +29,4 @@ def noise_like(bench: Bench, found: Attacked) -> Attacked:
         )
         return chunk.inputs + noise
 
-    return attacked(bench, name, make, norm=found.norm)
+    return make_and_verify(bench, name, make, norm=found.norm)

@@ -1,4 +1,4 @@
-"""One pixel, of any value: differential evolution over where it is and what it becomes."""
+"""The one-pixel attack: differential evolution over positions and values of few pixels."""
 
 import numpy as np
 import numpy.typing as npt
@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from pytest_xai.attacks.arguments import require_count
-from pytest_xai.attacks.verified import Attacked, attacked_by
+from pytest_xai.attacks.verified import Attacked, run_attack
 from pytest_xai.attacks.victim import Victim
 from pytest_xai.bench.bench import Bench
 from pytest_xai.core.optional import require
@@ -17,21 +17,22 @@ __all__ = ["one_pixel"]
 def one_pixel(
     bench: Bench, *, pixels: int = 1, population: int = 80, generations: int = 25
 ) -> Attacked:
-    """Few pixels, by differential evolution (Su, Vargas and Sakurai 2019, section III).
+    """Change few pixels by differential evolution (Su, Vargas and Sakurai 2019, section III).
 
-    A candidate is a place and a value of each channel per pixel. Its score is the margin of the
-    label over the other classes, which orders candidates much as the paper's probability does and
-    has digits to spare where that is nearly 1. Needs no gradient. A place is a pixel of an image, a
+    A candidate has a position and a value of each channel per pixel. Its score is the margin of the
+    label, which ranks candidates like the probability in the paper but keeps its precision where
+    the probability is nearly 1. The attack needs no gradient. A position is a pixel of an image, a
     time of a signal or a column of a table, with all its channels.
 
     Args:
-        bench: whose images; targets are the labels.
-        pixels: that may be changed; the budget.
-        population: candidates per generation; the paper has 400.
-        generations: at most; the paper has 100. It ends with the first candidate that succeeds.
+        bench: provides the model and the images; its targets are the labels.
+        pixels: number of pixels that may be changed; the budget.
+        population: candidates per generation; 400 in the paper.
+        generations: maximum number of generations; 100 in the paper. The search ends when a
+            candidate succeeds.
 
     Raises:
-        InvalidArgument: an option is not as above.
+        InvalidArgument: an option is out of its range.
         NotApplicable: the inputs have no range.
     """
     require_count(pixels, "pixels")
@@ -47,11 +48,11 @@ def one_pixel(
     shape = bench.inputs.shape
     channels = shape[1] if len(shape) > 2 else 1
     name = ("one_pixel", pixels, population, generations)
-    return attacked_by(bench, name, attack, norm=0.0, budget=float(pixels * channels))
+    return run_attack(bench, name, attack, norm=0.0, budget=float(pixels * channels))
 
 
 class _Search:
-    """Candidates for one image: rows of (place, values) per pixel, each number from 0 to 1."""
+    """Candidates for one image: rows of (position, values) per pixel, each number in [0, 1]."""
 
     def __init__(self, victim: Victim, row: int, pixels: int) -> None:
         self.victim = victim
@@ -66,7 +67,7 @@ class _Search:
         self.numbers = pixels * (len(self.places) + self.channels)
 
     def inputs(self, candidates: npt.NDArray[np.float64]) -> Tensor:
-        """What the candidates, (m, numbers), make of the image, (m, *shape)."""
+        """Apply the candidates, (m, numbers), to the image, (m, *shape)."""
         low, high = self.victim.bounds
         changed = self.image.repeat(len(candidates), *[1] * self.image.ndim)
         flat = changed.view(len(candidates), self.channels, -1)
@@ -91,7 +92,7 @@ def _evolved(search: _Search, population: int, generations: int) -> Tensor:
     axes = len(search.places)
     start = search.generator.random((population, search.pixels, axes + search.channels))
     values = start[..., axes:]
-    # Places anywhere, values about the middle of the range, as in the paper.
+    # As in the paper, positions are uniform and values are normal around the middle of the range.
     values[:] = search.generator.normal(0.5, 0.5, values.shape).clip(0, 1)
     done = require("scipy.optimize").differential_evolution(
         lambda columns: search.margins(columns.T),

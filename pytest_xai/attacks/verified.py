@@ -1,6 +1,7 @@
-"""What of an attack's result counts: looked at with our own eyes, its success flag is never asked.
+"""Verification of the results of attacks: predictions, bounds and sizes are measured again.
 
-An adversarial set is made once per subject, chunk by chunk, and so is the look at it.
+What an attack reports about its own success is ignored. An adversarial set is made and verified
+once per subject, chunk by chunk.
 """
 
 from collections.abc import Callable, Hashable
@@ -9,27 +10,27 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from pytest_xai.attacks.victim import Attack, carried_out
+from pytest_xai.attacks.victim import Attack, carry_out
 from pytest_xai.bench.bench import Bench
 
-__all__ = ["Attacked", "attacked", "attacked_by", "slack_of", "within"]
+__all__ = ["Attacked", "make_and_verify", "run_attack", "slack_of", "within"]
 
-# Bounds and budgets are kept to this share of the range, and to the rounding of the inputs.
+# Tolerance for bounds and budgets, as a share of the range; rounding of the inputs is added.
 _SLACK = 1e-5
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Attacked:
-    """Inputs before and after an attack, predicted again.
+    """The verified result of an attack.
 
     Attributes:
-        name: of the attack with all its options; what is made of its result is shared under it.
-        norm: the norm of ``size``: 0 (elements changed), 2 or infinity.
-        inputs: after the attack, (n, *shape).
-        predicted: the class predicted for them, LongTensor (n,).
-        correct: the original input was predicted as its target; BoolTensor (n,).
-        flipped: the prediction changed; BoolTensor (n,).
-        within: bounds and budget are kept; BoolTensor (n,).
+        name: name and all options of the attack; results are shared under this name.
+        norm: the norm of ``size``: 0 (number of changed elements), 2 or infinity.
+        inputs: inputs after the attack, (n, *shape).
+        predicted: predicted classes after the attack, LongTensor (n,).
+        correct: true where the original input is predicted as its target, BoolTensor (n,).
+        flipped: true where the prediction changed, BoolTensor (n,).
+        within: true where bounds and budget are kept, BoolTensor (n,).
         size: norm of the perturbation, (n,).
     """
 
@@ -43,7 +44,7 @@ class Attacked:
     size: Tensor
 
 
-def attacked(
+def make_and_verify(
     bench: Bench,
     name: tuple[Hashable, ...],
     make: Callable[[Bench], Tensor],
@@ -51,15 +52,15 @@ def attacked(
     norm: float,
     budget: float | None = None,
 ) -> Attacked:
-    """Make adversarial inputs, once for all checks, and look at them: predictions, bounds, budget.
+    """Make adversarial inputs, once for all checks, and verify predictions, bounds and budget.
 
     Args:
-        bench: whose images.
-        name: of the attack with all its options: the same name, the same inputs.
-        make: maps a view of one chunk to its inputs after the attack; what is NaN or infinite is
-            replaced by the originals and does not count.
-        norm: in which the perturbation is measured: 0, 2 or infinity.
-        budget: the largest norm allowed, in units of the inputs; None: it has none.
+        bench: provides the model and the images.
+        name: name and all options of the attack; the same name gets the same inputs.
+        make: maps a view of one chunk to its inputs after the attack. An input with NaN or
+            infinite values is replaced by the original and counts as a failed attack.
+        norm: norm of the perturbation: 0, 2 or infinity.
+        budget: largest norm allowed, in units of the inputs; None: no budget.
 
     Raises:
         GuestError: the model raised.
@@ -87,7 +88,7 @@ def attacked(
     )
 
 
-def attacked_by(
+def run_attack(
     bench: Bench,
     name: tuple[Hashable, ...],
     attack: Attack,
@@ -95,40 +96,40 @@ def attacked_by(
     norm: float,
     budget: float | None = None,
 ) -> Attacked:
-    """Carry out an attack, whose seeds follow from its name, and look at what it made.
+    """Run an attack with seeds that depend on its name, and verify its result.
 
     Args:
-        bench: whose images.
-        name: as for `attacked`.
-        attack: what to carry out.
-        norm: as for `attacked`.
-        budget: as for `attacked`.
+        bench: provides the model and the images.
+        name: as for `make_and_verify`.
+        attack: the attack.
+        norm: as for `make_and_verify`.
+        budget: as for `make_and_verify`.
 
     Raises:
         GuestError: the model raised.
         NotApplicable: the inputs have no range.
     """
-    return attacked(
-        bench, name, lambda chunk: carried_out(chunk, name, attack), norm=norm, budget=budget
+    return make_and_verify(
+        bench, name, lambda chunk: carry_out(chunk, name, attack), norm=norm, budget=budget
     )
 
 
 def slack_of(bounds: tuple[float, float], dtype: torch.dtype) -> float:
-    """By how much bounds and budgets may be missed for inputs of a dtype, in their units."""
+    """Return the tolerance for bounds and budgets for inputs of a dtype, in their units."""
     low, high = bounds
     return _SLACK * (high - low) + torch.finfo(dtype).eps * max(abs(low), abs(high))
 
 
 def within(inputs: Tensor, bounds: tuple[float, float], slack: float) -> Tensor:
-    """Whether all values are within the bounds, but for the slack, BoolTensor (n,).
+    """Return where all values are within the bounds up to a tolerance, BoolTensor (n,).
 
     Args:
         inputs: (n, *shape).
         bounds: (low, high).
-        slack: of `slack_of`.
+        slack: the tolerance, see `slack_of`.
     """
     low, high = bounds
-    # Written so that a comparison with NaN is a breach.
+    # In this form, NaN counts as a violation.
     return ((inputs >= low - slack) & (inputs <= high + slack)).flatten(1).all(1)
 
 
@@ -140,7 +141,7 @@ def _finite(bench: Bench, made: Tensor) -> Tensor:
 def _affordable(bench: Bench, size: Tensor, norm: float, budget: float | None) -> Tensor:
     if budget is None:
         return torch.ones_like(size).bool()
-    # Every element is rounded; in the L0 norm, which counts them, that makes no difference.
+    # Rounding affects every element; the L0 norm, which counts elements, is not affected.
     share = {0.0: 0.0, 2.0: bench.inputs[0].numel() ** 0.5}.get(norm, 1.0)
     affordable: Tensor = size <= budget + share * slack_of(bench.bounds, bench.inputs.dtype)
     return affordable

@@ -1,4 +1,4 @@
-"""The classifier as an attack sees it, and running an attack so that nothing of it stays behind."""
+"""The classifier that an attack gets, and a way to run an attack without side effects."""
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -12,27 +12,27 @@ from pytest_xai.bench.guarded_call import in_batches
 from pytest_xai.core.seeds import seeded
 from pytest_xai.errors import NotApplicable
 
-__all__ = ["Attack", "Victim", "carried_out", "require_gradient", "two_or_more"]
+__all__ = ["Attack", "Victim", "carry_out", "require_gradient", "two_or_more"]
 
-# Populations of attacks without gradients: that many points per image of a batch go through the
-# network at once, and fewer where that would be more elements than 16 images of 3 x 224 x 224.
+# Attacks without gradients evaluate this many points per image of a batch at once, and fewer if
+# their elements would exceed those of 16 images of 3 x 224 x 224.
 _POINTS = 16
 _ELEMENTS = 16 * 3 * 224 * 224
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Victim:
-    """A classifier with inputs to attack.
+    """A classifier with the inputs to attack.
 
     Attributes:
-        network: maps (n, *shape) to two logits or more; in evaluation mode, its evaluations are
-            counted, and its weights need no gradient.
+        network: maps (n, *shape) to two or more logits. It is in evaluation mode, its evaluations
+            are counted, and its weights require no gradient.
         inputs: (n, *shape).
-        labels: the class to lead away from, LongTensor (n,).
-        bounds: (low, high) that inputs keep.
-        generators: one per input, on the CPU; of the seed, the subject, the attack and the image,
-            so that an image's draws don't depend on the others'.
-        batch: most inputs that go through the network at once, where there are many for each.
+        labels: the classes that the attack shall change, LongTensor (n,).
+        bounds: (low, high), the range of valid inputs.
+        generators: one per input, on the CPU. Their seeds depend on the seed of the run, the
+            subject, the attack and the image, so that images do not affect each other.
+        batch: maximum number of inputs that go through the network at once.
     """
 
     network: nn.Module
@@ -44,76 +44,78 @@ class Victim:
 
     @property
     def range(self) -> float:
-        """From the lowest to the highest value of an input."""
+        """Difference between the upper and the lower bound."""
         return self.bounds[1] - self.bounds[0]
 
     def logits(self, inputs: Tensor) -> Tensor:
-        """Outputs for any number of inputs without a graph, (m, classes).
+        """Return the outputs for any number of inputs, without a graph, (m, classes).
 
         Raises:
-            GuestError: the model raised, or memory does not even hold one input.
+            GuestError: the model raised, or the memory is too small even for one input.
         """
         with torch.no_grad():
             return in_batches(self.network, [inputs], self.batch)
 
     def margins(self, inputs: Tensor, labels: Tensor) -> Tensor:
-        """By how much the label's logit is above the highest other, (m,).
+        """Return the logit of the label minus the highest other logit, (m,).
 
-        As logarithms of probabilities differ by what logits differ by, an attack that sees
-        probabilities alone can compute this, and it does not vanish where one of them is near 1.
+        Differences of logits are differences of log probabilities, so that an attack that sees
+        only probabilities can compute them. They do not vanish where a probability is near 1.
         """
         return margin(self.logits(inputs), labels)
 
     def fooled(self, inputs: Tensor) -> Tensor:
-        """Whether other classes than the labels are predicted, BoolTensor (n,).
+        """Return where the predicted class is not the label, BoolTensor (n,).
 
         Args:
-            inputs: that stand for the victim's own, one by one.
+            inputs: (n, *shape), one for each of the victim's own inputs.
         """
         return self.logits(inputs).argmax(1) != self.labels
 
     def successful(self, made: Tensor) -> Tensor:
-        """Those of (n, *shape) that fool the network; the victim's own inputs for the others."""
+        """Keep the inputs (n, *shape) that fool the network; replace the others by originals."""
         fooled = self.fooled(made).reshape(-1, *[1] * (made.ndim - 1))
         return torch.where(fooled, made, self.inputs)
 
 
 Attack = Callable[[Victim], Tensor]
-"""Inputs after the attack, (n, *shape); those for which it found nothing as they were."""
+"""Returns the inputs after the attack, (n, *shape); unchanged where the attack found nothing."""
 
 
 def margin(logits: Tensor, labels: Tensor) -> Tensor:
-    """The label's logit less the highest other, (m,)."""
+    """Return the logit of the label minus the highest other logit, (m,)."""
     own = logits.gather(1, labels[:, None])
     others = logits.scatter(1, labels[:, None], -torch.inf)
     return own.squeeze(1) - others.amax(1)
 
 
 def two_or_more(logits: Tensor) -> Tensor:
-    """A logit for each class, (n, classes), where a single logit z becomes (-z / 2, z / 2).
+    """Return one logit per class, (n, classes); a single logit z becomes (-z / 2, z / 2).
 
-    By softmax these have the probabilities that the logistic function gives to z.
+    Softmax of these two gives the same probabilities as the logistic function of z.
     """
     return torch.cat([-logits / 2, logits / 2], 1) if logits.shape[1] == 1 else logits
 
 
 def require_gradient(bench: Bench) -> None:
-    """Refuse what no gradient-based attack can be carried out on.
+    """Refuse a model that gradient-based attacks cannot attack.
 
     Raises:
         NotApplicable: the model has no gradient with respect to its inputs.
     """
     if not bench.differentiable:
-        raise NotApplicable("the model has no gradient with respect to its inputs to attack by")
+        raise NotApplicable(
+            "the model has no gradient with respect to its inputs, which this attack needs"
+        )
 
 
-def carried_out(chunk: Bench, name: tuple[object, ...], attack: Attack) -> Tensor:
-    """An attack's result for one chunk, not looked at; the model is given back as it was.
+def carry_out(chunk: Bench, name: tuple[object, ...], attack: Attack) -> Tensor:
+    """Run an attack on one chunk and return its unverified result; the model is restored.
 
     Args:
-        chunk: whose images.
-        name: of the attack with its options: what its seeds follow from.
-        attack: what to carry out. It finds the global generators seeded, too.
+        chunk: provides the model and the images.
+        name: name and options of the attack, from which its seeds are derived.
+        attack: the attack. The global generators are seeded as well while it runs.
 
     Raises:
         GuestError: the model raised.
@@ -141,25 +143,25 @@ def carried_out(chunk: Bench, name: tuple[object, ...], attack: Attack) -> Tenso
 
 
 def _points_per_image(chunk: Bench) -> int:
-    """How many times as many points as images may go through the network at once."""
+    """Return how many points per image of a batch may go through the network at once."""
     return max(1, min(_POINTS, _ELEMENTS // (chunk.inputs[0].numel() * chunk.batch_size)))
 
 
 @contextmanager
 def _no_gradients_kept(model: nn.Module) -> Iterator[None]:
-    """Attacks need the gradient of the input; those of the weights would cost a third more."""
-    wanted = [parameter for parameter in model.parameters() if parameter.requires_grad]
-    for parameter in wanted:
+    """Disable gradients of the weights: attacks do not need them, and they cost a third more."""
+    trainable = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    for parameter in trainable:
         parameter.requires_grad_(False)
     try:
         yield
     finally:
-        for parameter in wanted:
+        for parameter in trainable:
             parameter.requires_grad_(True)
 
 
 class _TwoLogits(nn.Module):
-    """A model of a single logit as the same classifier with two classes."""
+    """Wraps a model with a single logit as the same classifier with two classes."""
 
     def __init__(self, model: nn.Module) -> None:
         super().__init__()

@@ -1,41 +1,41 @@
-"""A small change by scores alone: coordinates are moved by Adam, their slopes by differences."""
+"""ZOO: coordinate descent by Adam, with slopes that are estimated by finite differences."""
 
 import torch
 from torch import Tensor
 
 from pytest_xai.attacks.arguments import require_count
-from pytest_xai.attacks.verified import Attacked, attacked_by
+from pytest_xai.attacks.verified import Attacked, run_attack
 from pytest_xai.attacks.victim import Victim
 from pytest_xai.bench.bench import Bench
 
 __all__ = ["zoo"]
 
-# Half the distance of a symmetric difference, as a share of the range of the inputs: that of the
-# paper is lost in the rounding of float32.
+# Half the width of a symmetric difference, as a share of the range of the inputs. The width in the
+# paper is too small for the rounding of float32.
 _WIDTH = 1e-3
 _RATE = 0.05
 _DECAYS = (0.9, 0.999)
 _CONSTANT = 1.0
-# From one constant to the next, as long as none was large enough.
+# Ratio of successive constants, until one is large enough.
 _FACTOR = 10.0
 _TINY = 1e-8
 
 
 def zoo(bench: Bench, *, steps: int = 100, coordinates: int = 16, searches: int = 3) -> Attacked:
-    """Zeroth-order optimisation of the squared norm plus the margin (Chen et al. 2017, section 3).
+    """Attack by zeroth-order optimisation of norm and margin (Chen et al. 2017, section 3).
 
-    In each step some coordinates, drawn at random, get the symmetric difference of the margin for
-    a slope and are moved by Adam (algorithms 1 and 2). Where an image has been led astray its
-    constant falls, where it has not it rises. Needs no gradient.
+    Each step draws some coordinates, estimates their slopes by symmetric differences of the margin
+    and moves them by Adam (algorithms 1 and 2). The constant of an image is decreased after a
+    success and increased after a failure. The attack needs no gradient of the model.
 
     Args:
-        bench: whose images; targets are the labels.
-        steps: for each constant.
-        coordinates: per step, two evaluations each; all of them where there are no more.
-        searches: constants that are tried, one after the other.
+        bench: provides the model and the images; its targets are the labels.
+        steps: number of steps for each constant.
+        coordinates: coordinates per step, with two evaluations each; at most all of them.
+        searches: number of constants.
 
     Raises:
-        InvalidArgument: an option is not as above.
+        InvalidArgument: an option is out of its range.
         NotApplicable: the inputs have no range.
     """
     require_count(steps, "steps")
@@ -55,11 +55,11 @@ def zoo(bench: Bench, *, steps: int = 100, coordinates: int = 16, searches: int 
         return best.inputs
 
     name = ("zoo", steps, coordinates, searches)
-    return attacked_by(bench, name, attack, norm=2.0)
+    return run_attack(bench, name, attack, norm=2.0)
 
 
 class _Best:
-    """The nearest inputs so far that fool the network; the victim's own where there are none."""
+    """The nearest inputs so far that fool the network; the originals where there are none."""
 
     def __init__(self, victim: Victim) -> None:
         self.victim = victim
@@ -67,7 +67,7 @@ class _Best:
         self.norms = torch.full((len(self.inputs),), torch.inf, device=self.inputs.device)
 
     def offer(self, inputs: Tensor) -> Tensor:
-        """Take the nearer ones; which fool the network, BoolTensor (n,)."""
+        """Keep the inputs that are nearer; return which fool the network, BoolTensor (n,)."""
         fooled = self.victim.fooled(inputs)
         norms = (inputs - self.victim.inputs).flatten(1).norm(dim=1).to(self.norms)
         nearer = fooled & (norms < self.norms)
@@ -79,7 +79,7 @@ class _Best:
 def _descended(
     victim: Victim, best: _Best, constants: Tensor, steps: int, coordinates: int
 ) -> Tensor:
-    """Adam from the inputs on; which fooled the network on the way, BoolTensor (n,)."""
+    """Run Adam from the original inputs; return which ever fooled the network, BoolTensor (n,)."""
     low, high = victim.bounds
     start = victim.inputs.flatten(1)
     rows = start.clone()
@@ -89,7 +89,7 @@ def _descended(
         drawn = [torch.randperm(rows.shape[1], generator=each) for each in victim.generators]
         places = torch.stack([each[:coordinates] for each in drawn]).to(rows.device)
         slopes = constants[:, None].to(rows) * estimated_slopes(victim, rows, places)
-        # All in units of the range.
+        # All quantities are in units of the range.
         slopes += 2 * (rows - start).gather(1, places) / victim.range
         moves = adam.moves(places, slopes) * victim.range
         rows = rows.scatter_add(1, places, -moves).clamp(low, high)
@@ -98,12 +98,12 @@ def _descended(
 
 
 def estimated_slopes(victim: Victim, rows: Tensor, places: Tensor) -> Tensor:
-    """Slopes of the margin, 0 where it is below, by symmetric differences: (n, k) per range.
+    """Estimate the slopes of max(margin, 0) by symmetric differences, (n, k), per range.
 
     Args:
-        victim: whose network.
+        victim: provides the network.
         rows: (n, d) points.
-        places: k coordinates of each, LongTensor (n, k).
+        places: k coordinates of each point, LongTensor (n, k).
     """
     low, high = victim.bounds
     values, width = rows.gather(1, places), _WIDTH * victim.range
@@ -118,13 +118,13 @@ def estimated_slopes(victim: Victim, rows: Tensor, places: Tensor) -> Tensor:
 
 
 class _Adam:
-    """Adam with moments and a number of steps of its own for every coordinate."""
+    """Adam with separate moments and step counts for every coordinate."""
 
     def __init__(self, rows: Tensor) -> None:
         self.first, self.second, self.steps = (torch.zeros_like(rows) for _ in range(3))
 
     def moves(self, places: Tensor, slopes: Tensor) -> Tensor:
-        """How far the coordinates go down, (n, k)."""
+        """Return the distances by which the coordinates decrease, (n, k)."""
         a, b = _DECAYS
         steps = self.steps.gather(1, places) + 1
         first = a * self.first.gather(1, places) + (1 - a) * slopes

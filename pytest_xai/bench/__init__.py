@@ -1,1 +1,1 @@
-"""Runs the model and the explainer of one subject: batched, guarded, counted, within a budget."""
+"""Runs the model and the explainers of one subject: in batches, guarded, counted, on a budget."""

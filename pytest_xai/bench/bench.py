@@ -1,171 +1,201 @@
-"""The workbench of one subject: runs the model and the explainer, counts, remembers, contains."""
+"""Runs the model and the explainers on one subject: counted, within a budget, kept from changes."""
 
 import copy
-from collections.abc import Callable, Hashable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable, Hashable, Iterator, Mapping
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import overload
 
 import torch
 from torch import Tensor, nn
 
+from pytest_xai.bench.artefacts import Artefacts
+from pytest_xai.bench.budget import Budget
 from pytest_xai.bench.evaluations import Counter
 from pytest_xai.bench.guard import Guard
-from pytest_xai.bench.guarded_call import Call, call, called, in_batches
-from pytest_xai.core import model_layers
+from pytest_xai.bench.guarded_call import Call, call, call_user_code, in_batches
+from pytest_xai.bench.images import ROUND, Images
+from pytest_xai.bench.map_sources import CallExplainer, Request, source_of
+from pytest_xai.core.rounding import rounding
 from pytest_xai.core.seeds import derive_seed, generator, seeded
 from pytest_xai.core.subject import Subject
-from pytest_xai.errors import GuestError, NotApplicable
-from pytest_xai.protocol import NEEDS_NEW, NamedExplainer, archive_of, normalise
+from pytest_xai.errors import NotApplicable
+from pytest_xai.protocol import NEEDS_NEW, NamedExplainer
 
 __all__ = ["ROUND", "Bench", "predicted"]
 
-# Largest round of images; a chunk divides it, so that chunks are the same whoever asks.
-ROUND = 32
-# Input elements per chunk: 16 images of 3 x 224 x 224, whose activations stay below 2 GiB in
-# the networks of torchvision.
-_ELEMENTS = 16 * 3 * 224 * 224
 
-
-@dataclass(slots=True)
+@dataclass(slots=True, kw_only=True)
 class _Shared:
-    """What all views of one bench have in common."""
+    """What all views of one bench have in common.
+
+    Attributes:
+        guard: of the model.
+        counter: of the evaluations of the model and of its copies.
+        artefacts: tensors that checks share.
+        is_copy: the model is a float64 copy of the subject's.
+        rounding: of a sum over the model; None: not computed yet.
+        double: the bench on the float64 copy; None: not made yet.
+    """
 
     guard: Guard
     counter: Counter
-    artefacts: dict[Hashable, Any] = field(default_factory=dict)
-    twin: "Bench | None" = None
+    artefacts: Artefacts
+    is_copy: bool = False
+    rounding: float | None = None
+    double: "Bench | None" = None
 
 
 class Bench:
     """Runs the model and explainers on one subject, or on some of its images.
 
-    Images are looked at in a random order that the seed fixes. A bench made by `view` holds a
-    stretch of that order: all its tensors are of those images only.
+    The images are in a random order that follows from the seed. A bench made by `view` holds
+    consecutive images of that order: all its tensors are of those images only.
 
     Args:
-        subject: what explanations are about. Its model is in evaluation mode until `close`.
+        subject: whose model is explained. The model is in evaluation mode until `close`.
         seed: of the run.
 
     Attributes:
         subject: as given.
         seed: as given.
-        images: indices of this bench's images in the subject, in order.
         differentiable: whether the outputs have a gradient with respect to the inputs.
+
+    Raises:
+        GuestError: the model raised.
     """
 
     def __init__(self, subject: Subject, *, seed: int = 0) -> None:
         self.subject = subject
         self.seed = seed
-        self._is_twin = False
-        order = torch.randperm(len(subject), generator=generator(seed, subject.name, "order"))
-        self.images: list[int] = order.tolist()
-        self._start = 0
+        self._images = Images.shuffled(subject, seed)
         self._training = [module for module in subject.model.modules() if module.training]
         subject.model.eval()
         counter = Counter()
         self._stop_counting = counter.watch(subject.model)
-        self._shared = _Shared(guard=Guard(subject.model), counter=counter)
+        self._shared = _Shared(
+            guard=Guard(subject.model),
+            counter=counter,
+            artefacts=Artefacts(counter.costs, owner="model"),
+        )
         try:
             self._learn_own_effects()
-        except GuestError:
+        except BaseException:
             self.close()
             raise
 
     # -- images ---------------------------------------------------------------------------------
 
     def __len__(self) -> int:
-        return len(self.images)
+        return len(self._images)
+
+    @property
+    def images(self) -> list[int]:
+        """Positions of this bench's images in the subject, in the order of the bench."""
+        return self._images.indices
 
     def view(self, start: int, stop: int) -> "Bench":
         """This bench on the images from ``start`` to ``stop`` of its order."""
-        part = copy.copy(self)
-        part.images = self.images[start:stop]
-        part._start = self._start + start
-        return part
+        return self._on(self._images.view(start, stop))
 
     def rows(self, part: "Bench") -> slice:
-        """Where the images of a view of this bench are among its own."""
-        first = part._start - self._start
-        return slice(first, first + len(part))
+        """Positions of the images of a view of this bench among its own."""
+        return self._images.rows(part._images)
 
     def chunks(self) -> Iterator["Bench"]:
-        """Views of at most one batch each, the same wherever the round begins."""
-        size = self.batch_size
-        for start in range(0, len(self), size):
-            yield self.view(start, min(start + size, len(self)))
+        """Views of consecutive images, with at most one batch each."""
+        return map(self._on, self._images.chunks())
 
     @property
     def batch_size(self) -> int:
-        """Images per batch: a power of two up to 32 that follows from the shape alone."""
-        elements = self.subject.inputs[0].numel()
-        size = ROUND
-        while size > 1 and size * elements > _ELEMENTS:
-            size //= 2
-        return size
+        """Images per batch: a power of two up to 32 that depends on the inputs' shape alone."""
+        return self._images.batch_size
 
     @property
     def inputs(self) -> Tensor:
         """(n, *shape)."""
-        return self.subject.inputs[self.images]
+        return self._images.inputs
 
     @property
     def targets(self) -> Tensor:
         """LongTensor (n,)."""
-        return self.subject.targets[self.images]
+        return self._images.targets
 
     @property
     def baseline(self) -> Tensor:
-        """The reference inputs, (n, *shape)."""
-        baseline = self.subject.baseline
-        return baseline.expand_as(self.inputs) if len(baseline) == 1 else baseline[self.images]
+        """The baseline of each image, (n, *shape)."""
+        return self._images.baseline
 
     @property
     def bounds(self) -> tuple[float, float]:
-        """The subject's bounds, or the range of its inputs where it has none.
+        """The subject's bounds; without them, the least and largest value of all its inputs.
 
         Raises:
-            NotApplicable: it has none, and its inputs have no range.
+            NotApplicable: the subject has no bounds, and all values of its inputs are equal.
         """
-        if self.subject.bounds is not None:
-            return self.subject.bounds
-        low, high = float(self.subject.inputs.min()), float(self.subject.inputs.max())
-        if not low < high:
-            raise NotApplicable("all inputs have one value: pass Subject(bounds=(low, high))")
-        return low, high
+        return self._images.bounds
 
     @property
     def classes(self) -> int:
-        """Outputs of the model."""
+        """Number of outputs of the model."""
         return self.subject.classes
 
     # -- randomness -----------------------------------------------------------------------------
 
     def generator(self, *parts: object) -> torch.Generator:
-        """A generator for these images, of the run's seed, the subject and ``parts``."""
-        return generator(self.seed, self.subject.name, *parts, self._start)
+        """A generator seeded by the run's seed, the subject, ``parts`` and these images."""
+        return generator(self.seed, self.subject.name, *parts, self._images.start)
 
     def derive_seed(self, *parts: object) -> int:
-        """A seed of the run's seed, the subject and ``parts``."""
+        """A seed derived from the run's seed, the subject and ``parts``."""
         return derive_seed(self.seed, self.subject.name, *parts)
+
+    # -- counting -------------------------------------------------------------------------------
+
+    @property
+    def counter(self) -> Counter:
+        """Counts the evaluations of all views of this bench together."""
+        return self._shared.counter
+
+    def budget(self, limit: int | None) -> AbstractContextManager[Budget]:
+        """Charge the evaluations within the context to a new budget; refuse those beyond it.
+
+        Args:
+            limit: model evaluations; None: there is no limit.
+
+        Returns:
+            A context manager that yields the budget.
+        """
+        return self.counter.costs.limited(limit)
+
+    def reporting(self, progress: Callable[[int], None]) -> AbstractContextManager[None]:
+        """Report progress within the context, after every call of an explainer.
+
+        Args:
+            progress: called with the model evaluations since the context was entered.
+        """
+        return self.counter.reporting(progress)
 
     # -- the model ------------------------------------------------------------------------------
 
     @property
-    def counter(self) -> Counter:
-        """What was spent so far, by all views together."""
-        return self._shared.counter
-
-    @property
     def guard(self) -> Guard:
-        """Contains guests of the subject's model."""
+        """Restores the subject's model after each call of an explainer."""
         return self._shared.guard
 
     def logits(self, inputs: Tensor | None = None) -> Tensor:
-        """Outputs of the model, (n, classes); None: of the bench's own images, and then shared."""
+        """Outputs of the model, (n, classes).
+
+        Args:
+            inputs: (n, *shape); None: those of the bench, whose logits are shared between checks.
+
+        Raises:
+            GuestError: the model raised.
+        """
         if inputs is None:
             return self.share("logits", lambda chunk: chunk.logits(chunk.inputs))
-        with torch.no_grad(), seeded(self.derive_seed("model", self._start)):
+        with torch.no_grad(), self._seeded_model():
             return self.batched(self.subject.model, inputs)
 
     def scores(self, inputs: Tensor | None = None, targets: Tensor | None = None) -> Tensor:
@@ -181,7 +211,9 @@ class Bench:
         """The explained output at the baseline, (n,)."""
         if len(self.subject.baseline) > 1:
             return self.share("baseline scores", lambda chunk: chunk.scores(chunk.baseline))
-        logits = self._once(("baseline logits",), lambda: self.logits(self.subject.baseline))
+        logits = self._shared.artefacts.once(
+            ("baseline logits",), lambda: self.logits(self.subject.baseline)
+        )
         return logits[0, self.targets]
 
     def gradients(self, inputs: Tensor, targets: Tensor) -> Tensor:
@@ -192,29 +224,28 @@ class Bench:
             scores = self.subject.model(batch).gather(1, classes[:, None]).sum()
             return torch.autograd.grad(scores, batch)[0]
 
-        with torch.enable_grad(), seeded(self.derive_seed("model", self._start)):
+        with torch.enable_grad(), self._seeded_model():
             return self.batched(gradient, inputs, targets)
 
     @property
     def rounding(self) -> float:
-        """Relative size of rounding in sums over this model, in the inputs' dtype."""
-        key = ("rounding",)
-        if key not in self._shared.artefacts:
+        """Relative rounding error of a sum over this model, in the inputs' dtype."""
+        if self._shared.rounding is None:
             model, dtype = self.subject.model, self.subject.inputs.dtype
-            self._shared.artefacts[key] = model_layers.rounding(model, dtype)
-        share: float = self._shared.artefacts[key]
-        return share
+            self._shared.rounding = rounding(model, dtype)
+        return self._shared.rounding
 
     def rounding_of(self, *maps: Tensor) -> Tensor:
-        """Relative size of rounding in the map of each image, (n,).
+        """Relative rounding error in the map of each image, (n,).
 
-        That of a sum over the model; in float64, where a verdict is final, also that of the
-        outputs: occlusion and its kind subtract outputs, whose rounding does not shrink with
-        their difference. In float32 that would hide a real change of a small gradient.
+        It is that of a sum over the model. In float64, where a verdict is final, that of the
+        outputs is added: occlusion and similar methods subtract outputs, whose rounding does not
+        become smaller with their difference. In float32 that would hide a real change of a small
+        gradient.
 
         Args:
-            maps: of the bench's images, (n, ...); several that are compared: one of them may be
-                zero where the others are what rounding leaves.
+            maps: of the bench's images, (n, ...). Pass all maps that are compared: one of them may
+                be zero where the others are rounding noise.
         """
         largest = torch.stack([each.double().abs().flatten(1).amax(1) for each in maps]).amax(0)
         if self.inputs.dtype != torch.float64:
@@ -224,28 +255,39 @@ class Bench:
 
     # -- explainers -----------------------------------------------------------------------------
 
+    def can_explain(self, explainer: NamedExplainer) -> bool:
+        """Return whether the explainer makes new maps; False: its maps are stored."""
+        return source_of(explainer).makes_new
+
+    def require_new_maps(self, explainer: NamedExplainer) -> None:
+        """Check that the explainer makes new maps.
+
+        Raises:
+            NotApplicable: its maps are stored.
+        """
+        if not self.can_explain(explainer):
+            raise NotApplicable(NEEDS_NEW)
+
     def maps(self, explainer: NamedExplainer, targets: Tensor | None = None) -> Tensor:
-        """Maps of the bench's own images, (n, *shape) or (n, 1, *spatial); shared between checks.
+        """Maps of the bench's images, (n, *shape) or (n, 1, *spatial); shared between checks.
 
         Args:
-            explainer: whose maps.
-            targets: classes to explain; None: the bench's own.
+            explainer: makes the maps.
+            targets: classes to explain; None: those of the bench.
 
         Raises:
             GuestError: the explainer or the model raised.
-            InvalidAttribution: what it returned is no map.
+            InvalidAttribution: what the explainer returned is no map.
             NotApplicable: as `explain`.
         """
         classes = None if targets is None else tuple(targets.tolist())
-        key = ("maps", explainer.name, id(explainer.call), classes)
-        # The identity is only unique while the callable lives: keep it.
-        self._shared.artefacts[("explainer", id(explainer.call))] = explainer.call
+        identity = self._shared.artefacts.keep_alive(explainer.call)
 
         def explain(chunk: Bench) -> Tensor:
             own = None if targets is None else targets[self.rows(chunk)]
             return chunk.explain(explainer, chunk.inputs, own)
 
-        return self.share(key, explain)
+        return self.share(("maps", explainer.name, identity, classes), explain)
 
     def explain(
         self,
@@ -259,41 +301,33 @@ class Bench:
     ) -> Tensor:
         """Maps of any inputs that stand for the bench's images, one by one.
 
-        Maps that are stored are those of the bench's own images and targets on its own model.
+        Stored maps are known for the bench's own images, targets and model only.
 
         Args:
-            explainer: whose maps.
+            explainer: makes the maps.
             inputs: (n, *shape).
-            targets: LongTensor (n,); None: the bench's own.
-            baseline: (n, *shape); None: the bench's own.
+            targets: LongTensor (n,); None: those of the bench.
+            baseline: (n, *shape); None: that of the bench.
             draw: number of the draw: the same draw has the same seed, whatever the model.
-            on: guards another model than the subject's.
+            on: guard of another model, which is explained instead of the subject's.
 
         Returns:
             (n, *shape) or (n, 1, *spatial).
 
         Raises:
             GuestError: the explainer or the model raised.
-            InvalidAttribution: what it returned is no map.
+            InvalidAttribution: what the explainer returned is no map.
             NotApplicable: the explainer says so, or its maps are stored and others are asked for.
         """
-        targets = self.targets if targets is None else targets
-        baseline = self.baseline if baseline is None else baseline
-        if archive_of(explainer) is not None:
-            own = on is None and draw == 0 and self._are_own(inputs, targets, baseline)
-            if not own:
-                raise NotApplicable(NEEDS_NEW)
-            return normalise(self.output(explainer), inputs)
-        offset = 0
-
-        def one_batch(batch: Tensor, classes: Tensor, reference: Tensor) -> Tensor:
-            nonlocal offset
-            seed = self.derive_seed(explainer.name, "draw", draw, self._start + offset)
-            made = self.call(explainer, batch, classes, baseline=reference, seed=seed, on=on)
-            offset += len(batch)
-            return normalise(made.output, batch)
-
-        return self.batched(one_batch, inputs, targets, baseline)
+        request = Request(
+            images=self._images,
+            inputs=inputs,
+            targets=self.targets if targets is None else targets,
+            baseline=self.baseline if baseline is None else baseline,
+            draw=draw,
+            other_model=on is not None or self._shared.is_copy,
+        )
+        return source_of(explainer).maps(request, self._caller(explainer, draw, on))
 
     def call(
         self,
@@ -305,116 +339,111 @@ class Bench:
         seed: int | None = None,
         on: Guard | None = None,
     ) -> Call:
-        """Call an explainer once, contained, on copies of the arguments.
+        """Call an explainer once on copies of the arguments, and restore the model.
 
         Args:
-            explainer: whom to call.
+            explainer: what to call.
             inputs: (n, *shape).
             targets: LongTensor (n,).
             baseline: (n, *shape); passed on to explainers that need one.
             seed: for the global generators; None: that of the first draw.
-            on: guards another model than the subject's.
+            on: guard of another model, which is explained instead of the subject's.
 
         Raises:
-            GuestError: it raised; its traceback is kept.
+            GuestError: the explainer raised; its traceback is kept.
         """
         if seed is None:
-            seed = self.derive_seed(explainer.name, "draw", 0, self._start)
+            seed = self.derive_seed(explainer.name, "draw", 0, self._images.start)
         guard = self.guard if on is None else on
         made = call(guard, explainer, inputs, targets, baseline=baseline, seed=seed)
         self.counter.explained(len(inputs))
         return made
 
-    def output(self, explainer: NamedExplainer) -> object:
-        """What the explainer returns for the bench's images, in one call, as it comes.
+    def output(self, explainer: NamedExplainer, inputs: Tensor | None = None) -> object:
+        """What the explainer returns for the bench's images in one call, unchanged.
+
+        Stored maps are returned as they are stored; their explainer is not called.
 
         Args:
-            explainer: whom to ask; one whose maps are stored gives those, and is not called.
+            explainer: what to call.
+            inputs: (n, *shape), which stand for the bench's images; None: those of the bench.
 
         Raises:
-            GuestError: it raised; its traceback is kept.
+            GuestError: the explainer raised; its traceback is kept.
             InvalidArgument: there are not as many stored maps as the subject has inputs.
-            NotApplicable: the explainer says so, or this is a float64 copy of the bench, which
-                stored maps are not about.
+            NotApplicable: the explainer says so, or its maps are stored and others are asked for
+                (of other inputs, or of the float64 copy of the model).
         """
-        archive = archive_of(explainer)
-        if archive is None:
-            return self.call(explainer, self.inputs, self.targets, baseline=self.baseline).output
-        if self._is_twin:
-            raise NotApplicable(NEEDS_NEW)
-        return archive.stored_maps(self.images, len(self.subject))
+        request = Request(
+            images=self._images,
+            inputs=self.inputs if inputs is None else inputs,
+            targets=self.targets,
+            baseline=self.baseline,
+            other_model=self._shared.is_copy,
+        )
+        return source_of(explainer).output(request, self._caller(explainer))
 
     def storage_rounding(self, explainer: NamedExplainer, maps: Tensor) -> float:
-        """Relative rounding of each value of the maps by being stored; 0 for those just made.
+        """Relative rounding of each value of the maps by being stored; 0 for new maps.
 
         Args:
-            explainer: whose maps.
-            maps: in the dtype that they came in.
+            explainer: gave the maps.
+            maps: in the dtype in which it gave them.
         """
-        return 0.0 if archive_of(explainer) is None else torch.finfo(maps.dtype).eps / 2
+        return source_of(explainer).rounding(maps.dtype)
 
     # -- sharing and batches --------------------------------------------------------------------
 
-    def share(self, key: Hashable, make: Callable[["Bench"], Tensor]) -> Tensor:
-        """A tensor of the bench's images, made chunk by chunk and remembered for other checks.
+    @overload
+    def share(self, key: Hashable, make: Callable[["Bench"], Tensor]) -> Tensor: ...
+    @overload
+    def share(
+        self, key: Hashable, make: Callable[["Bench"], Mapping[str, Tensor]]
+    ) -> dict[str, Tensor]: ...
+    def share(
+        self,
+        key: Hashable,
+        make: Callable[["Bench"], Tensor] | Callable[["Bench"], Mapping[str, Tensor]],
+    ) -> Tensor | dict[str, Tensor]:
+        """One or several tensors of the bench's images, made by chunks and kept for other checks.
 
         Args:
-            key: names it; whatever it depends on besides the images is part of the key.
-            make: maps a view of one chunk to (n, ...).
-        """
-        parts = []
-        for chunk in self.chunks():
-            place = ("chunk", key, chunk._start, len(chunk))
-            parts.append(self._once(place, partial(make, chunk)))
-        return torch.cat(parts)
+            key: its name, with all that it depends on besides the images.
+            make: maps a view of one chunk to a tensor (n, ...), or to several by name.
 
-    def _once(self, place: Hashable, make: Callable[[], Tensor]) -> Tensor:
-        """What several checks need is made for the first of them; each of them owes it."""
-        artefacts, ledger = self._shared.artefacts, self.counter.ledger
-        key = (self._is_twin, place)
-        if place in artefacts:
-            ledger.use(key)
-        else:
-            with ledger.making(key):
-                artefacts[place] = make()
-        made: Tensor = artefacts[place]
-        return made
+        Returns:
+            (N, ...), or such tensors by name. They are copies: the caller may change them.
+        """
+        makers = {images.span: partial(make, self._on(images)) for images in self._images.chunks()}
+        return self._shared.artefacts.share(key, makers)
 
     def batched(self, function: Callable[..., Tensor], *tensors: Tensor) -> Tensor:
-        """Apply a function of (n, ...) tensors in batches; halves them when memory runs out.
+        """Apply a function of (n, ...) tensors in batches; halve a batch when memory runs out.
 
         Raises:
             GuestError: the model raised, or memory does not even hold one image.
         """
         return in_batches(function, tensors, self.batch_size)
 
+    # -- copies ---------------------------------------------------------------------------------
+
     def double(self) -> "Bench":
         """This bench on float64 copies of the model and the inputs, for arbitration.
 
         Raises:
-            NotApplicable: the model has no float64 copy, and why.
+            NotApplicable: the model cannot be copied to float64; the message says why.
         """
-        if self._shared.twin is None:
-            self._settle()
-            try:
-                subject = self.subject.double()
-            except Exception as error:
-                raise NotApplicable(f"no float64 copy of the model: {error}") from error
-            twin = copy.copy(self)
-            twin.subject = subject
-            twin._is_twin = True
-            # The copied model counts through the copied hook, into the same counter.
-            twin._shared = _Shared(guard=Guard(subject.model), counter=self.counter)
-            self._shared.twin = twin
-        twin = copy.copy(self._shared.twin)
-        twin.images, twin._start = self.images, self._start
+        if self._shared.double is None:
+            self._shared.double = self._copied_to_double()
+        twin = copy.copy(self._shared.double)
+        twin._images = self._images.of(twin.subject)
         return twin
 
     def copied_model(self) -> nn.Module:
-        """A deep copy of the model as it is between guests.
+        """A deep copy of the model as it is between calls of explainers.
 
         Raises:
-            NotApplicable: the model cannot be copied, and why.
+            NotApplicable: the model cannot be copied; the message says why.
         """
         self._settle()
         try:
@@ -423,7 +452,7 @@ class Bench:
             raise NotApplicable(f"the model cannot be copied: {error}") from error
 
     def close(self) -> None:
-        """Give the model back as it was."""
+        """Restore the model's state and training mode, and stop counting its evaluations."""
         self._settle()
         self._stop_counting()
         for module in self._training:
@@ -431,26 +460,60 @@ class Bench:
 
     # -- inside ---------------------------------------------------------------------------------
 
+    def _on(self, images: Images) -> "Bench":
+        """This bench on some of its images."""
+        part = copy.copy(self)
+        part._images = images
+        return part
+
+    def _copied_to_double(self) -> "Bench":
+        self._settle()
+        try:
+            subject = self.subject.double()
+        except Exception as error:
+            raise NotApplicable(f"no float64 copy of the model: {error}") from error
+        twin = copy.copy(self)
+        twin.subject = subject
+        # The copied model counts through the copied hooks, into the same counter.
+        twin._shared = _Shared(
+            guard=Guard(subject.model),
+            counter=self.counter,
+            artefacts=Artefacts(self.counter.costs, owner="float64 copy"),
+            is_copy=True,
+        )
+        return twin
+
+    def _seeded_model(self) -> AbstractContextManager[None]:
+        """Seed the global generators, for models that draw from them."""
+        return seeded(self.derive_seed("model", self._images.start))
+
     def _learn_own_effects(self) -> None:
-        """Whatever the bare model changes in itself is not the explainers' doing."""
-        before = self.counter.spent
+        """Run the model alone: the changes that it makes to itself are not the explainers'."""
         inputs = self.subject.inputs[:1].clone().requires_grad_()
-        with self.guard.watch() as effects, seeded(0):
-            outputs = called("the model", lambda: self.subject.model(inputs))
+        with self.counter.not_counted(), self.guard.watch() as effects, seeded(0):
+            outputs = call_user_code("the model", lambda: self.subject.model(inputs))
             slope = None
             if outputs.requires_grad:
                 (slope,) = torch.autograd.grad(outputs.sum(), inputs, allow_unused=True)
         self.differentiable = slope is not None
         self.guard.learn(effects)
-        self.counter.spent = before
 
-    def _are_own(self, *given: Tensor) -> bool:
-        """Whether these are the bench's own inputs, targets and baseline."""
-        own = (self.inputs, self.targets, self.baseline)
-        return all(torch.equal(theirs, ours) for theirs, ours in zip(given, own, strict=True))
+    def _caller(
+        self, explainer: NamedExplainer, draw: int = 0, on: Guard | None = None
+    ) -> CallExplainer:
+        """A function that calls the explainer, with the seed of a draw."""
+
+        def call_explainer(
+            inputs: Tensor, targets: Tensor, baseline: Tensor, offset: int
+        ) -> object:
+            seed = self.derive_seed(explainer.name, "draw", draw, self._images.start + offset)
+            made = self.call(explainer, inputs, targets, baseline=baseline, seed=seed, on=on)
+            return made.output
+
+        return call_explainer
 
     def _settle(self) -> None:
-        """Undo what the model changed in itself: kept activations, which no copy can hold."""
+        """Undo what the model changed in itself: kept activations cannot be copied."""
         with self.guard.watch():
             pass
 
@@ -458,6 +521,6 @@ class Bench:
 def predicted(logits: Tensor) -> Tensor:
     """The class that logits (n, classes) predict, LongTensor (n,).
 
-    The largest one; of a single logit 1 above zero, else 0.
+    The class of the largest logit; of a single logit 1 above zero, else 0.
     """
     return (logits[:, 0] > 0).long() if logits.shape[1] == 1 else logits.argmax(1)

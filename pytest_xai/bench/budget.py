@@ -1,8 +1,9 @@
-"""What each verdict owes: its own evaluations, and those that made what it shares with others.
+"""Charges each verdict for its model evaluations and for the shared tensors that it uses.
 
-A tensor that several checks need is made once, by whichever asks first. Had the others it for
-nothing, then what a budget holds would depend on the order of the checks, on the selection and on
-the number of workers. So every check owes all that it uses, as though it were alone, once.
+A tensor that several checks need is computed once, for the check that asks first. If that check
+alone were charged for it, results would depend on the order of the checks, on the selection and on
+the number of workers. Therefore every check is charged the full cost of each shared tensor that it
+uses, once.
 """
 
 from collections.abc import Hashable, Iterator
@@ -11,7 +12,7 @@ from dataclasses import dataclass, field
 
 from pytest_xai.errors import XaiError
 
-__all__ = ["Account", "Ledger", "OutOfBudget"]
+__all__ = ["Budget", "Costs", "OutOfBudget"]
 
 
 class OutOfBudget(XaiError):
@@ -19,93 +20,115 @@ class OutOfBudget(XaiError):
 
 
 @dataclass(slots=True)
-class Account:
-    """Of one verdict.
+class Budget:
+    """The budget of one verdict.
 
     Attributes:
-        limit: model evaluations that it may owe; None: as many as it likes.
-        owed: those that it owes so far.
-        refused: it asked for more; whatever it has found since then is worth nothing, even
-            where a guest has caught the error.
-        paid: keys of the shared artefacts that it owes already.
+        limit: model evaluations that the verdict may use; None: there is no limit.
+        charged: model evaluations that it was charged so far.
+        refused: an evaluation beyond the limit was refused. What the check found since then does
+            not count, even where other code caught the error.
+        charged_for: keys of the shared tensors that it was charged for.
     """
 
     limit: int | None = None
-    owed: int = 0
+    charged: int = 0
     refused: bool = False
-    paid: set[Hashable] = field(default_factory=set)
+    charged_for: set[Hashable] = field(default_factory=set)
 
     def require(self, evaluations: int) -> None:
-        """Ask whether so many more may be owed.
+        """Check that the limit allows this many further evaluations.
 
         Raises:
-            OutOfBudget: they may not.
+            OutOfBudget: it does not, or it refused some before.
         """
-        if self.limit is not None and self.owed + evaluations > self.limit:
+        if self.limit is not None and self.charged + evaluations > self.limit:
             self.refused = True
         if self.refused:
             raise OutOfBudget(f"the budget of {self.limit} evaluations is spent")
 
 
 @dataclass(slots=True)
-class _Bill:
-    """What a shared artefact took: evaluations, and other artefacts."""
-
-    own: int = 0
-    parts: list[Hashable] = field(default_factory=list)
-
-
-class Ledger:
-    """The accounts and the bills of one bench.
+class _Cost:
+    """The cost of one shared tensor.
 
     Attributes:
-        account: of the verdict that is being worked on.
+        own: evaluations that made it, without those of other shared tensors.
+        uses: keys of the shared tensors that it was made from.
+    """
+
+    own: int = 0
+    uses: list[Hashable] = field(default_factory=list)
+
+
+class Costs:
+    """The budget of the present verdict, and the cost of every shared tensor of one bench.
+
+    Attributes:
+        budget: charged for every evaluation; set by `limited` alone.
+        cost_of: costs of the shared tensors by their keys.
     """
 
     def __init__(self) -> None:
-        self.account = Account()
-        self._bills: dict[Hashable, _Bill] = {}
-        self._open: list[_Bill] = []
+        self.budget = Budget()
+        self.cost_of: dict[Hashable, _Cost] = {}
+        self._unfinished: list[_Cost] = []
+
+    @contextmanager
+    def limited(self, limit: int | None) -> Iterator[Budget]:
+        """Charge evaluations to a new budget within the context.
+
+        Args:
+            limit: model evaluations; None: there is no limit.
+        """
+        before, self.budget = self.budget, Budget(limit)
+        try:
+            yield self.budget
+        finally:
+            self.budget = before
 
     def charge(self, evaluations: int) -> None:
-        """Evaluations were made."""
-        self.account.owed += evaluations
-        if self._open:
-            self._open[-1].own += evaluations
+        """Charge the budget, and add to the cost of the shared tensor that is being made."""
+        self.budget.charged += evaluations
+        if self._unfinished:
+            self._unfinished[-1].own += evaluations
 
     @contextmanager
     def making(self, key: Hashable) -> Iterator[None]:
-        """What is evaluated within goes to the bill of a new artefact, if it comes to be."""
-        bill = _Bill()
-        self._open.append(bill)
+        """Record the evaluations within the context as the cost of a new shared tensor.
+
+        If the context raises, no cost is recorded; the budget stays charged.
+        """
+        cost = _Cost()
+        self._unfinished.append(cost)
         try:
             yield
         finally:
-            self._open.pop()
-        self._bills[key] = bill
-        self.account.paid.add(key)
-        self._enter(key)
+            self._unfinished.pop()
+        self.cost_of[key] = cost
+        self.budget.charged_for.add(key)
+        self._note_use(key)
 
     def use(self, key: Hashable) -> None:
-        """An artefact that is there is used: the account owes it, and all that went into it.
+        """Charge the budget for a shared tensor that exists, and for all that it was made from.
 
         Raises:
-            OutOfBudget: it may not owe that much.
+            OutOfBudget: the limit does not allow it.
         """
-        self._owe(key)
-        self._enter(key)
+        self._charge_for(key)
+        self._note_use(key)
 
-    def _owe(self, key: Hashable) -> None:
-        if key in self.account.paid:
+    def _charge_for(self, key: Hashable) -> None:
+        if key in self.budget.charged_for:
             return
-        bill = self._bills[key]
-        self.account.require(bill.own)
-        self.account.paid.add(key)
-        # Not `charge`: the evaluations are on the bill of this artefact, and on no other.
-        self.account.owed += bill.own
-        for part in bill.parts:
-            self._owe(part)
+        cost = self.cost_of[key]
+        self.budget.require(cost.own)
+        self.budget.charged_for.add(key)
+        # Not `charge`: these evaluations belong to the cost of this tensor alone.
+        self.budget.charged += cost.own
+        for part in cost.uses:
+            self._charge_for(part)
 
-    def _enter(self, key: Hashable) -> None:
-        if self._open:
-            self._open[-1].parts.append(key)
+    def _note_use(self, key: Hashable) -> None:
+        if self._unfinished:
+            self._unfinished[-1].uses.append(key)

@@ -1,7 +1,7 @@
-"""What a guest changed, and putting it back.
+"""Restores a model and the process after other people's code ran, and reports what it changed.
 
-The model and the explainer are guests' code. A `Guard` knows how the model and the process were
-before a guest ran; afterwards it puts back whatever differs and says what it was.
+Models and explainers are guests: code of users and libraries. A `Guard` knows the state of the
+model and of the process before a guest runs. Afterwards it restores and reports all differences.
 """
 
 from collections import OrderedDict
@@ -42,7 +42,7 @@ _GLOBAL_HOOKS = (
     "_global_buffer_registration_hooks",
 )
 # Registering a backward hook sets it, removing the hook does not unset it: no explainer's fault.
-# Put back without a word, since a module that has it refuses backward hooks of the other kind.
+# It is restored without a report, since a module that has it refuses the other kind of hooks.
 _QUIET = "_is_full_backward_hook"
 _TENSOR_HOOKS = ("_backward_hooks", "_post_accumulate_grad_hooks")
 _TABLES = ("_parameters", "_buffers", "_modules")
@@ -55,8 +55,8 @@ class SideEffect:
     Attributes:
         kind: "training mode", "parameter", "buffer", "requires_grad", "grad", "hook",
             "attribute", "submodule", "grad mode", "default dtype", "backend flag".
-        where: the module, parameter or setting.
-        detail: what happened to it.
+        where: name of the module, parameter or setting.
+        detail: says how it changed.
     """
 
     kind: str
@@ -68,22 +68,25 @@ class SideEffect:
 
 
 class Guard:
-    """Keeps a photograph of one model, to contain the guests that run on it.
+    """Stores a snapshot of one model's state, and restores it after guests ran.
 
-    The photograph is taken once and compared after every guest, since copying all weights before
-    each call would cost more than looking at them.
+    The snapshot is taken once and compared after every guest, since copying all weights before
+    each call would cost more than comparing them.
+
+    Args:
+        model: as it is now; its state is the one to restore.
     """
 
     def __init__(self, model: nn.Module) -> None:
         self.model = model
         self._own: set[tuple[str, str]] = set()
-        self._photograph()
+        self._take_snapshot()
 
     def refresh(self, layer: nn.Module | None = None) -> None:
-        """Take the model as it is now for the state to keep: its owner changed it.
+        """Store the present values of parameters and buffers: the check itself changed them.
 
         Args:
-            layer: the module whose own parameters and buffers were changed; None: all of the model.
+            layer: the module whose own parameters and buffers changed; None: the whole model.
         """
         part, deep = (self.model, True) if layer is None else (layer, False)
         changed = {*part.parameters(recurse=deep), *part.buffers(recurse=deep)}
@@ -92,17 +95,17 @@ class Guard:
                 tensor.value.copy_(tensor.tensor.detach())
 
     def learn(self, effects: list[SideEffect]) -> None:
-        """Take these effects for the model's own doing (a counter, a kept activation)."""
+        """Do not report these effects: the model causes them itself, as a built-in counter does."""
         self._own |= {(effect.kind, effect.where) for effect in effects}
 
     @contextmanager
     def watch(self) -> Iterator[list[SideEffect]]:
-        """Run guests' code; put back what it changed, also when it raises.
+        """Run guests' code within the context; restore what it changed, also when it raises.
 
-        Gradients are enabled inside. Random generators are not part of it: see `seeds.seeded`.
+        Gradients are enabled within. `core.seeds.seeded` restores the random generators.
 
         Yields:
-            A list that holds the side effects once the context is left.
+            A list, which holds the side effects after the context is left.
         """
         process = _Process()
         effects: list[SideEffect] = []
@@ -125,12 +128,12 @@ class Guard:
         parts: list[_Module | _Tensor] = [*self._modules, *self._tensors]
         return [effect for part in parts for effect in part.restore()]
 
-    def _photograph(self) -> None:
+    def _take_snapshot(self) -> None:
         self._modules = [_Module(name, module) for name, module in self.model.named_modules()]
         self._tensors = [
             _Tensor("parameter", name, value) for name, value in self.model.named_parameters()
         ] + [_Tensor("buffer", name, value) for name, value in self.model.named_buffers()]
-        # Constants of models whose author did not think of buffers.
+        # Constants that a model keeps as plain attributes instead of buffers.
         self._tensors += [
             _Tensor("attribute", f"{module.name}.{key}", value)
             for module in self._modules
@@ -140,7 +143,7 @@ class Guard:
 
 
 class _Process:
-    """Settings of the whole process that explainers have been seen to change."""
+    """Settings of the whole process that explainers are known to change."""
 
     def __init__(self) -> None:
         self.values = {setting: setting.read() for setting in _SETTINGS}
@@ -157,7 +160,7 @@ class _Process:
         effects += [
             SideEffect("hook", f"all modules ({table.name})", "added or removed")
             for table in self.hooks
-            if table.put_back()
+            if table.restore()
         ]
         return effects
 
@@ -231,12 +234,12 @@ class _Module:
             self.module.__class__ = self.kind
         if _QUIET in vars(self.module):
             vars(self.module)[_QUIET] = self.quiet
-        hooked = [table.name for table in self.hooks if table.put_back()]
+        hooked = [table.name for table in self.hooks if table.restore()]
         if hooked:
             kinds = ", ".join(name.removeprefix("_") for name in hooked)
             effects.append(SideEffect("hook", self.name, f"{kinds} added or removed"))
         for table in self.tables:
-            if table.put_back():
+            if table.restore():
                 what = table.name.strip("_").removesuffix("s")
                 what = "submodule" if what == "module" else what
                 effects.append(SideEffect(what, self.name, "replaced, added or removed"))
@@ -260,7 +263,7 @@ class _Module:
 
 
 class _Tensor:
-    """A parameter or buffer by value; `.data` edits leave no version trace, so values count."""
+    """A parameter or buffer by value, since edits of `.data` do not change a tensor's version."""
 
     def __init__(self, kind: str, name: str, tensor: Tensor) -> None:
         self.kind, self.name, self.tensor = kind, name, tensor
@@ -275,7 +278,7 @@ class _Tensor:
         tensor = self.tensor
         if tensor.requires_grad != self.requires_grad:
             effects.append(SideEffect("requires_grad", self.name, f"left {tensor.requires_grad}"))
-            if not tensor.is_leaf:  # a buffer that was changed in place by something with a graph
+            if not tensor.is_leaf:  # a buffer that became part of a graph by a change in place
                 tensor.detach_()
             tensor.requires_grad_(self.requires_grad)
         if not _same(tensor, self.value):
@@ -292,7 +295,7 @@ class _Tensor:
                 effects.append(SideEffect("hook", self.name, f"{name} added or removed"))
                 if table is None:
                     setattr(tensor, name, OrderedDict(before))
-                else:  # emptied, not dropped: the engine keeps the table
+                else:  # the same table, since the autograd engine keeps it
                     table.clear()
                     table.update(before)
         return effects
@@ -306,43 +309,47 @@ class _Tensor:
 
 
 def _write(tensor: Tensor, value: Tensor) -> None:
-    if _alike(tensor, value):
+    if _same_kind(tensor, value):
         tensor.data.copy_(value)
     else:
         tensor.data = value.clone()
 
 
-def _alike(a: Tensor, b: Tensor) -> bool:
+def _same_kind(a: Tensor, b: Tensor) -> bool:
     return a.shape == b.shape and a.dtype == b.dtype and a.device == b.device
 
 
 def _same(now: Tensor, before: Tensor) -> bool:
-    """Whether two tensors agree to the bit: NaN equals itself, and whole numbers are faster."""
-    if not _alike(now, before):
+    """Return whether two tensors are equal bit by bit, also where both are NaN."""
+    if not _same_kind(now, before):
         return False
     flat = [tensor.detach().contiguous().reshape(-1) for tensor in (now, before)]
-    whole = torch.int64 if all(map(_in_eights, flat)) else torch.uint8
+    # Comparing eight bytes at once is faster.
+    whole = torch.int64 if all(map(_is_aligned, flat)) else torch.uint8
     return torch.equal(flat[0].view(whole), flat[1].view(whole))
 
 
-def _in_eights(flat: Tensor) -> bool:
-    """Whether a tensor begins and ends at a multiple of eight bytes."""
+def _is_aligned(flat: Tensor) -> bool:
+    """Return whether a tensor begins and ends at a multiple of eight bytes."""
     size = flat.element_size()
     return (flat.numel() * size) % 8 == 0 and (int(flat.storage_offset()) * size) % 8 == 0
 
 
 class _Table:
-    """A dictionary that is an attribute: itself, and what is in it, in its order."""
+    """A dictionary that is an attribute of a module: its identity, and its entries in order."""
 
     def __init__(self, owner: dict[str, Any], name: str) -> None:
         self.owner, self.name = owner, name
         self.table: dict[Any, Any] = owner[name]
         self.before = dict(self.table)
 
-    def put_back(self) -> bool:
-        """Give it back, the very same, since handles of hooks know it; whether that was needed.
+    def restore(self) -> bool:
+        """Restore the same dictionary, since handles of hooks refer to it, and its entries.
 
-        Counters of benches come and go with their benches: they are nobody's side effect.
+        Hooks of counters are no side effects: they come and go with their benches.
+
+        Returns:
+            Whether anything differed.
         """
         now: dict[Any, Any] = self.owner.get(self.name) or {}
         expected = {

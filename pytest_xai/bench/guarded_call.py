@@ -1,7 +1,7 @@
-"""Calling other people's code safely: the error says whose it is, and memory may run out.
+"""Calls explainers and models so that an error says whose it is and memory may run out.
 
-`call` is one contained call of an explainer; it says what the explainer did beside its work.
-`called` and `in_batches` are for models.
+`call` runs an explainer once and reports what else it did. `call_user_code` is for any other code
+of users, `call_with_model` and `in_batches` for our own functions that run a model.
 """
 
 import traceback
@@ -17,26 +17,27 @@ from pytest_xai.core.seeds import RandomState, seeded
 from pytest_xai.errors import GuestError, XaiError
 from pytest_xai.protocol import NamedExplainer
 
-__all__ = ["Call", "call", "called", "in_batches"]
+__all__ = ["Call", "call", "call_user_code", "call_with_model", "in_batches"]
 
 T = TypeVar("T")
 
-# What allocators say that raise a bare RuntimeError: the CPU's on Linux and Windows, cuBLAS, cuDNN.
+# Messages of allocators that raise a RuntimeError: of the CPU on Linux and Windows, cuBLAS, cuDNN.
 _ALLOCATORS = ("can't allocate memory", "not enough memory", "_STATUS_ALLOC_FAILED")
+_MODEL = "the model"
 # Every call of a module runs this code.
 _MODULE_CALL = nn.Module.__call__.__code__
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Call:
-    """One contained call of an explainer.
+    """One call of an explainer.
 
     Attributes:
-        output: what it returned, as it came.
-        effects: what it changed in the model and the process; already put back.
+        output: what it returned, unchanged.
+        effects: what it changed in the model and the process; already restored.
         touched: what it changed in its arguments ("the values of inputs", ...).
-        generators: global generators whose state it moved ("torch", "numpy", "python").
-        after: their states when it ended.
+        generators: global generators whose state it changed ("torch", "numpy", "python").
+        after: their states when the call ended.
     """
 
     output: object
@@ -55,25 +56,25 @@ def call(
     baseline: Tensor,
     seed: int,
 ) -> Call:
-    """Call an explainer once on copies of the arguments; the model is given back as it was.
+    """Call an explainer once on copies of the arguments, and restore the model.
 
     Args:
         guard: of the model that is explained.
-        explainer: whom to call.
+        explainer: what to call.
         inputs: (n, *shape).
         targets: LongTensor (n,).
         baseline: (n, *shape); passed on to explainers that need one.
-        seed: for the global generators, whose states are given back.
+        seed: for the global generators, whose states are restored.
 
     Raises:
-        GuestError: it raised; its traceback is kept.
+        GuestError: the explainer raised; its traceback is kept.
     """
     given = {"inputs": inputs, "targets": targets, "baseline": baseline}
     copies = {name: tensor.detach().clone() for name, tensor in given.items()}
     options = {"baseline": copies["baseline"]} if explainer.traits.needs_baseline else {}
     with guard.watch() as effects, seeded(seed):
         before = RandomState.now()
-        output = called(
+        output = call_user_code(
             f"explainer {explainer.name!r}",
             lambda: explainer.call(guard.model, copies["inputs"], copies["targets"], **options),
         )
@@ -92,7 +93,7 @@ def call(
 
 
 def _touched(name: str, now: Tensor, before: Tensor) -> list[str]:
-    """What differs in an argument after the call."""
+    """Name what the call changed in an argument."""
     changes = []
     same_kind = now.shape == before.shape and now.dtype == before.dtype
     if not same_kind or not torch.equal(now.detach(), before):
@@ -104,36 +105,51 @@ def _touched(name: str, now: Tensor, before: Tensor) -> list[str]:
     return changes
 
 
-def called(who: str, call: Callable[[], T]) -> T:
-    """Call guests' code; say whose error it was.
+def call_user_code(who: str, function: Callable[[], T]) -> T:
+    """Call code of users, and name them in its errors.
 
     Args:
-        who: names the guest in the message.
-        call: what to call.
+        who: names the code in the message, such as "explainer 'mine'".
+        function: calls nothing but that code.
 
     Raises:
-        GuestError: it raised; the traceback is kept. Our own errors and those of memory that ran
-            out pass as they are.
+        GuestError: the code raised; the traceback is kept. Errors of this package and errors of
+            memory that ran out are raised unchanged.
     """
     try:
-        return call()
+        return function()
     except Exception as error:
         if isinstance(error, XaiError) or _is_out_of_memory(error):
             raise
         raise _guest_error(who, error) from error
 
 
+def call_with_model(function: Callable[[], T]) -> T:
+    """Call a function of ours that runs a model, and name the model in the model's errors only.
+
+    Raises:
+        GuestError: the model raised within the function; the traceback is kept. All other errors
+            are raised unchanged.
+    """
+    try:
+        return function()
+    except Exception as error:
+        if not _is_of_a_model(error) or _is_out_of_memory(error):
+            raise
+        raise _guest_error(_MODEL, error) from error
+
+
 def in_batches(function: Callable[..., Tensor], tensors: Sequence[Tensor], size: int) -> Tensor:
     """Apply a function of (n, ...) tensors batch by batch; halve a batch when memory runs out.
 
     Args:
-        function: maps one batch of each of the tensors to (n, ...).
+        function: called with one batch of each tensor; returns (n, ...).
         tensors: (N, ...) each.
         size: images per batch.
 
     Raises:
         GuestError: a model raised within the function, or memory does not even hold one image.
-            An error that no model raised is the function's own, and passes as it is.
+            Errors that no model raised are raised unchanged.
     """
     results: list[Tensor] = []
     for batch in zip(*(tensor.split(size) for tensor in tensors), strict=True):
@@ -149,9 +165,9 @@ def _in_memory(
         results.append(function(*batch))
     except Exception as error:
         if not _is_out_of_memory(error):
-            if isinstance(error, XaiError) or not _raised_in_a_model(error):
+            if not _is_of_a_model(error):
                 raise
-            raise _guest_error("the model", error) from error
+            raise _guest_error(_MODEL, error) from error
         if count == 1:
             raise GuestError(
                 f"memory does not hold one image: {error}", traceback=traceback.format_exc()
@@ -173,7 +189,9 @@ def _guest_error(who: str, error: Exception) -> GuestError:
     )
 
 
-def _raised_in_a_model(error: BaseException) -> bool:
-    """Whether the error came out of a call of a module: only then is the model to blame."""
+def _is_of_a_model(error: BaseException) -> bool:
+    """Return whether a model raised the error: it came out of the call of a module."""
+    if isinstance(error, XaiError):
+        return False
     frames = traceback.walk_tb(error.__traceback__)
     return any(frame.f_code is _MODULE_CALL for frame, _ in frames)

@@ -1,4 +1,4 @@
-"""The checks: one per file, in a folder per family; importing them fills the registry."""
+"""All checks, one per file and one folder per family. Importing them fills the registry."""
 
 import importlib
 import pkgutil
@@ -9,23 +9,23 @@ __all__ = ["all", "get", "names"]
 
 
 def all() -> list[Check]:  # noqa: A001  # public contract: xai.checks.all()
-    """Every check, by family and then by name."""
+    """Return all checks, sorted by family and then by name."""
     _load()
     return sorted(CHECKS.values(), key=lambda check: (FAMILIES.index(check.family), check.name))
 
 
 def get(name: str) -> Check:
-    """The check of that name.
+    """Return the check with this name.
 
     Raises:
-        UnknownName: lists the names there are.
+        UnknownName: no check has this name; the message lists all names.
     """
     _load()
     return find(name)
 
 
 def names() -> list[str]:
-    """The names of all checks, in the order of `all`."""
+    """Return the names of all checks, in the order of `all`."""
     return [check.name for check in all()]
 
 

@@ -1,4 +1,4 @@
-"""The same explanation under other circumstances, and how far rounding may move it."""
+"""Explanations on a copy of the model, and limits on their change by rounding."""
 
 import math
 from collections.abc import Callable, Iterator
@@ -13,12 +13,12 @@ from pytest_xai.bench.guarded_call import in_batches
 from pytest_xai.core.seeds import seeded
 from pytest_xai.errors import GuestError, NotApplicable
 from pytest_xai.measures import relative_difference
-from pytest_xai.protocol import NEEDS_NEW, NamedExplainer, archive_of
+from pytest_xai.protocol import NamedExplainer
 
 __all__ = ["Twin", "laid_out", "moved", "require_repeatable", "steady", "tolerance"]
 
-# Inputs are moved by so many units of rounding, and the map may move by so many times what that
-# does to it: rounding happens in every layer, and this reaches the first one only.
+# Inputs are perturbed by this many units of rounding, and the map may change by this many times the
+# effect of it: rounding happens in every layer, and the perturbation shows the first one only.
 _ULPS = 4
 _MARGIN = 10
 _DRAWS, _DRAWS_EACH = 8, 32
@@ -26,14 +26,14 @@ _DRAWS, _DRAWS_EACH = 8, 32
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Twin:
-    """A copy of the bench's model that is to give the same maps.
+    """A copy of the bench's model that should give the same maps.
 
     Attributes:
-        bench: whose images are explained.
-        model: the copy, in another dtype, on another device or with another layout.
-        guard: contains guests of the copy.
-        dtype: of its inputs.
-        device: where it is.
+        bench: the bench with the images to explain.
+        model: the copy, in another dtype, on another device or with another memory layout.
+        guard: restores the copy after calls of user code.
+        dtype: dtype of the inputs of the copy.
+        device: device of the copy.
     """
 
     bench: Bench
@@ -54,10 +54,10 @@ class Twin:
         """Copy the model and change the copy.
 
         Args:
-            bench: whose model.
-            change: makes the twin of the copy.
-            dtype: of the twin's inputs; None: the bench's.
-            device: where the twin is; None: where the bench is.
+            bench: the bench with the model.
+            change: turns the copy into the twin.
+            dtype: dtype of the twin's inputs, or None for that of the bench.
+            device: device of the twin, or None for that of the bench.
 
         Raises:
             NotApplicable: the model cannot be copied.
@@ -72,15 +72,15 @@ class Twin:
         )
 
     def outputs(self, inputs: Tensor) -> Tensor | None:
-        """Outputs of the twin, (n, classes); None: it does not take these inputs.
+        """Return the outputs of the twin, (n, classes), or None if it rejects these inputs.
 
         Raises:
-            GuestError: it raised, and did not when asked again: that is not the inputs' doing.
+            GuestError: the twin raised once and not again, so that the inputs are not the reason.
         """
         return taken(self.bench, self.model, inputs.to(self.device, self.dtype))
 
     def explain(self, explainer: NamedExplainer, inputs: Tensor) -> Tensor:
-        """Maps of the twin for the bench's targets, as `Bench.explain`."""
+        """Return maps of the twin for the bench's targets, as `Bench.explain` does."""
         return self.bench.explain(
             explainer,
             inputs.to(self.device, self.dtype),
@@ -91,10 +91,10 @@ class Twin:
 
 
 def taken(bench: Bench, model: nn.Module, inputs: Tensor) -> Tensor | None:
-    """Outputs of a model for inputs of a kind that it may not take; None: it does not.
+    """Return outputs of a model for inputs that it may reject, or None if it rejects them.
 
     Raises:
-        GuestError: it raised, and did not when asked again: that is not the inputs' doing.
+        GuestError: the model raised once and not again, so that the inputs are not the reason.
     """
 
     def run() -> Tensor:
@@ -112,7 +112,7 @@ def taken(bench: Bench, model: nn.Module, inputs: Tensor) -> Tensor | None:
 
 
 def laid_out(explainer: NamedExplainer, layout: Callable[[Tensor], Tensor]) -> NamedExplainer:
-    """The explainer, given its inputs in another layout in memory."""
+    """Return the explainer with its inputs in another memory layout."""
 
     def call(model: nn.Module, inputs: Tensor, targets: Tensor, **baseline: Tensor) -> object:
         return explainer.call(model, layout(inputs), targets, **baseline)
@@ -120,16 +120,15 @@ def laid_out(explainer: NamedExplainer, layout: Callable[[Tensor], Tensor]) -> N
     return replace(explainer, call=call)
 
 
-def require_repeatable(explainer: NamedExplainer, where: str) -> None:
-    """Ask for an explainer that makes the same map elsewhere.
+def require_repeatable(bench: Bench, explainer: NamedExplainer, where: str) -> None:
+    """Require an explainer that can repeat its maps on a copy of the model.
 
     Raises:
-        NotApplicable: its maps are stored, or follow from numbers that it draws.
+        NotApplicable: the maps are stored, or the explainer draws random numbers.
     """
-    if archive_of(explainer) is not None:
-        raise NotApplicable(NEEDS_NEW)
+    bench.require_new_maps(explainer)
     if explainer.traits.stochastic:
-        raise NotApplicable(f"a stochastic explainer draws other numbers {where}")
+        raise NotApplicable(f"a stochastic explainer draws different random numbers {where}")
 
 
 def moved(
@@ -141,21 +140,26 @@ def moved(
     each: bool = False,
     beside: float = 0.0,
 ) -> Iterator[Tensor]:
-    """Maps of the inputs moved by a few units of rounding, whose signs are drawn, one by one.
+    """Yield maps of inputs that are perturbed by a few units of rounding, with random signs.
 
     Args:
-        bench: draws the signs.
-        explain: makes the maps of inputs.
-        inputs: (n, *shape).
-        dtype: whose rounding.
-        each: that of each number, so that zeros stay; else that of the largest of an image.
-        beside: a number that each is added to somewhere, and rounded with; zeros stay.
+        bench: the bench that draws the signs.
+        explain: returns the maps of inputs.
+        inputs: the inputs to perturb, (n, *shape).
+        dtype: the dtype whose unit of rounding is used.
+        each: perturb each number by its own rounding error, so that zeros stay, instead of the
+            rounding error of the largest number of the image.
+        beside: a number that the inputs are added to, so that they are rounded together with it.
+            Zeros stay.
+
+    Yields:
+        The maps of one perturbation of all inputs, (n, ...).
     """
     sizes = inputs.abs()
     if not each:
         sizes = sizes.flatten(1).amax(1).reshape(-1, *[1] * (inputs.ndim - 1))
     step = _ULPS * torch.finfo(dtype).eps * (sizes + beside * (sizes > 0))
-    # Zeros that stay leave few numbers to move: each draw is worth less.
+    # Inputs with many zeros leave few numbers to perturb, so that more draws are needed.
     for draw in range(_DRAWS_EACH if each else _DRAWS):
         generator = bench.generator("rounding", draw)
         signs = torch.randint(2, inputs.shape, generator=generator).to(inputs) * 2 - 1
@@ -165,16 +169,19 @@ def moved(
 def tolerance(
     bench: Bench, explainer: NamedExplainer, maps: Tensor, values: Tensor
 ) -> tuple[Tensor, Tensor]:
-    """How far the maps may be from those made elsewhere, and how far rounding moves them, (n,).
+    """Return limits for the difference from maps of a twin, and the changes by rounding.
 
-    Maps jump where the input of a unit is nearly zero, or two inputs of a maximum are nearly
-    equal. Whether one is such a map is looked at only where that decides.
+    Maps jump where the input of a unit is nearly zero, or where two inputs of a maximum are nearly
+    equal. The effect of rounding is measured only if it can change the verdict.
 
     Args:
-        bench: where the maps were made.
-        explainer: who made them.
-        maps: (n, ...).
-        values: their relative differences from those made elsewhere, (n,).
+        bench: the bench on which the maps were made.
+        explainer: the explainer that made the maps.
+        maps: the maps, (n, ...).
+        values: relative differences of the maps from those of the twin, (n,).
+
+    Returns:
+        Limits and relative changes by rounding of the inputs, (n,) each; NaN if not measured.
     """
     made = moved(
         bench, lambda x: bench.explain(explainer, x), bench.inputs, dtype=bench.inputs.dtype
@@ -191,25 +198,25 @@ def steady(
     *,
     beside: float = 0.0,
 ) -> Tensor:
-    """Limits of two maps that are to be the same up to rounding, (n,).
+    """Return limits for the difference of two maps that should agree up to rounding, (n,).
 
-    In float64, where a verdict is final, also ten times what rounding each input does to the map:
-    where the input of a unit is exactly zero, no derivative is the right one.
+    In float64, where a verdict is final, the limits include ten times the change of the map by
+    rounding of each input: where the input of a unit is exactly zero, many derivatives are right.
 
     Args:
-        bench: of these images.
-        explain: makes maps of inputs on the network that they were made on.
-        inputs: (n, *shape), what was explained.
-        maps: of the inputs, (n, ...).
-        values: the relative differences that are to be judged, (n,).
-        beside: a number that the inputs of one of the maps are added to.
+        bench: the bench with these images.
+        explain: returns maps of inputs on the network that was explained.
+        inputs: the explained inputs, (n, *shape).
+        maps: the maps of the inputs, (n, ...).
+        values: the relative differences to compare with the limits, (n,).
+        beside: a number that the inputs of one of the two maps are added to.
     """
     limits = bench.rounding_of(maps)
     if inputs.dtype != torch.float64:
         return limits
     if not (values > limits).any():
         return limits
-    # An explainer whose map is another one when asked again owes that to nobody's rounding.
+    # A map that changes when it is computed again does not change because of rounding.
     repeats = ~(relative_difference(explain(inputs), maps).to(limits) > limits)
     made = moved(bench, explain, inputs, dtype=inputs.dtype, each=True, beside=beside)
     wide, _ = _widened(limits, made, maps, values)
@@ -219,7 +226,7 @@ def steady(
 def _widened(
     limits: Tensor, made: Iterator[Tensor], maps: Tensor, values: Tensor
 ) -> tuple[Tensor, Tensor]:
-    """The limits with what moving the inputs does to the maps, and that alone, (n,) each."""
+    """Return limits with the change of the maps by rounding, and that change alone, (n,) each."""
     if not (values > limits).any():
         return limits, torch.full_like(limits, math.nan)
     jumps = torch.zeros_like(limits)

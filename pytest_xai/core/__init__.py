@@ -1,1 +1,1 @@
-"""What everything is about: subjects, findings and verdicts, seeds, layers of a model."""
+"""Basic types and helpers: subjects, findings, verdicts, maps, seeds, layers of a model."""

@@ -1,42 +1,28 @@
-"""What a model is made of: its layers in the order of execution, its size, its constants."""
+"""The layers of a model in the order of execution."""
 
 import itertools
-import math
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.modules.conv import _ConvNd
 from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_leaves
 
-__all__ = ["bias_absorption", "layers", "rounding", "scale_constants", "zero_sums"]
-
-# With running statistics, these are affine in evaluation mode.
-_RUNNING = (
-    nn.BatchNorm1d,
-    nn.BatchNorm2d,
-    nn.BatchNorm3d,
-    nn.SyncBatchNorm,
-    nn.InstanceNorm1d,
-    nn.InstanceNorm2d,
-    nn.InstanceNorm3d,
-)
+__all__ = ["layers"]
 
 
 def layers(model: nn.Module, inputs: Tensor) -> list[str]:
-    """Names of the modules that own parameters or buffers, in the order of execution.
+    """Return the names of the modules that own parameters or buffers, in the order of execution.
 
-    A module counts where a tensor of its own is first computed with, whoever does so: attention
-    uses its projection's weights without calling it, and a class token is used after the patches.
-    One whose tensors are out of sight (compiled code) counts where it first runs, and one that
-    never does either comes first, as if nearest to the input. One forward pass.
+    The position of a module is the first computation that uses one of its tensors, even if another
+    module does the computation: attention uses the weights of its projection without calling it.
+    If no such computation is visible (compiled code), the position is the first call of the
+    module. Modules that are never used come first. Costs one forward pass.
 
     Args:
         model: the model, in evaluation mode.
-        inputs: (N, *shape), one image is enough.
+        inputs: (N, *shape); one image is enough.
     """
     owners = {
         module: name for name, module in model.named_modules() if any(True for _ in _own(module))
@@ -57,13 +43,13 @@ def layers(model: nn.Module, inputs: Tensor) -> list[str]:
 
 
 def _own(module: nn.Module) -> Iterator[Tensor]:
-    """The parameters and floating buffers that a module itself owns."""
+    """Yield the parameters and floating buffers of the module, without those of its children."""
     yield from module.parameters(recurse=False)
     yield from (value for value in module.buffers(recurse=False) if value.is_floating_point())
 
 
 class _Uses(TorchFunctionMode):
-    """Notes at which tick of its clock a tensor of each module is first computed with."""
+    """Records for each module when one of its tensors is first used in a computation."""
 
     def __init__(self, owners: Mapping[nn.Module, str]) -> None:
         super().__init__()
@@ -79,143 +65,10 @@ class _Uses(TorchFunctionMode):
         kwargs: dict[str, Any] | None = None,
     ) -> Any:
         result = func(*args, **(kwargs or {}))
-        # Asking a weight for its dtype or its size is no computation.
+        # Reading the dtype or the size of a weight is not a computation.
         if any(isinstance(value, Tensor) for value in tree_leaves(result)):
             for value in tree_leaves((args, kwargs)):
                 name = self.owner.get(id(value))
                 if name is not None and isinstance(value, Tensor):
                     self.first.setdefault(name, next(self.clock))
         return result
-
-
-def rounding(model: nn.Module, dtype: torch.dtype) -> float:
-    """Relative size of rounding in a sum over the model: 8 eps sqrt(L n).
-
-    L is the number of weight tensors, n the largest fan-in: rounding errors of independent sign
-    add up like the square root of their number (Higham 2002, section 2.8); 8 is a margin.
-    """
-    weights = [p for p in model.parameters() if p.ndim >= 2]
-    fan_in = max((weight[0].numel() for weight in weights), default=1)
-    return 8 * torch.finfo(dtype).eps * math.sqrt(max(len(weights), 1) * fan_in)
-
-
-def bias_absorption(model: nn.Module, inputs: Tensor, targets: Tensor) -> Tensor:
-    """How much of the output the layers' constants make: sum of b_k df/dz_k, (N,).
-
-    For LRP-0 on a ReLU network this is exactly f(x) minus the sum of the relevances (Bach et al.
-    2015, equation 56 solved for the bias terms). Counted: the `bias` of every module that runs
-    as a module, and the whole offset of batch normalisation with running statistics.
-
-    Args:
-        model: the model, in evaluation mode.
-        inputs: (N, *shape).
-        targets: LongTensor (N,).
-    """
-    seen: list[tuple[Tensor, Tensor]] = []
-    with _recorded(model, seen), torch.enable_grad():
-        scores = model(inputs.detach().requires_grad_()).gather(1, targets[:, None]).sum()
-        grads = torch.autograd.grad(scores, [z for z, _ in seen], allow_unused=True) if seen else []
-    total = torch.zeros(len(inputs), dtype=inputs.dtype, device=inputs.device)
-    for (_, offset), grad in zip(seen, grads, strict=True):
-        if grad is not None:
-            total += (grad * offset).flatten(1).sum(1)
-    return total
-
-
-def zero_sums(model: nn.Module, inputs: Tensor, targets: Tensor) -> Tensor:
-    """Whether the output depends on a value of a linear layer that is exactly zero, bool (N,).
-
-    How relevance is shared out there is a matter of convention: the shares of what sums to zero are
-    0/0, which LRP-0 takes for none, and the input times the gradient, its equal elsewhere, for as
-    much as the summands are. Behind a ReLU the two agree: nothing.
-
-    Args:
-        model: the model, in evaluation mode.
-        inputs: (N, *shape).
-        targets: LongTensor (N,).
-    """
-    seen: list[Tensor] = []
-
-    def note(module: nn.Module, _: object, output: Any) -> Tensor | None:
-        weighted = isinstance(getattr(module, "weight", None), Tensor)
-        if not weighted or not isinstance(output, Tensor) or not output.requires_grad:
-            return None
-        # An in-place ReLU behind the module shall not overwrite what is looked at.
-        seen.append(output)
-        return output.clone()
-
-    handles = [module.register_forward_hook(note) for module in model.modules()]
-    try:
-        with torch.enable_grad():
-            scores = model(inputs.detach().requires_grad_()).gather(1, targets[:, None]).sum()
-            grads = torch.autograd.grad(scores, seen, allow_unused=True) if seen else []
-    finally:
-        for handle in handles:
-            handle.remove()
-    found = torch.zeros(len(inputs), dtype=torch.bool, device=inputs.device)
-    for values, grad in zip(seen, grads, strict=True):
-        if grad is not None:
-            found |= ((values == 0) & (grad != 0)).flatten(1).any(1)
-    return found
-
-
-def scale_constants(model: nn.Module, factor: float) -> None:
-    """Multiply everything that a model adds by a factor, in place: biases and running means.
-
-    A network of linear layers, ReLU, pooling and batch normalisation then computes ``factor``
-    times its outputs for ``factor`` times its inputs; zero leaves a network without biases.
-
-    Args:
-        model: a copy that belongs to the caller.
-        factor: a power of two changes no digit.
-    """
-    constants = {
-        id(value): value
-        for name, value in itertools.chain(model.named_parameters(), model.named_buffers())
-        if name.endswith(("bias", "running_mean"))
-    }
-    with torch.no_grad():
-        for value in constants.values():
-            value.mul_(factor)
-
-
-@contextmanager
-def _recorded(model: nn.Module, seen: list[tuple[Tensor, Tensor]]) -> Iterator[None]:
-    """Collect (output, its constant part) of every module with a constant part."""
-
-    def note(module: nn.Module, _: object, output: Any) -> Tensor | None:
-        offset = _offset(module)
-        if offset is None or not isinstance(output, Tensor) or not output.requires_grad:
-            return None
-        seen.append((output, _along_channels(module, offset, output)))
-        # An in-place ReLU behind the module shall not overwrite what the gradient is taken for.
-        return output.clone()
-
-    handles = [module.register_forward_hook(note) for module in model.modules()]
-    try:
-        yield
-    finally:
-        for handle in handles:
-            handle.remove()
-
-
-def _offset(module: nn.Module) -> Tensor | None:
-    """What a module adds to its output whatever its input is, one value per channel."""
-    own = getattr(module, "bias", None)
-    bias = own.detach() if isinstance(own, Tensor) else None
-    if isinstance(module, _RUNNING) and module.running_mean is not None:
-        assert module.running_var is not None  # the two come together
-        scale = (module.running_var + module.eps).rsqrt()
-        if module.weight is not None:
-            scale = scale * module.weight.detach()
-        shift: Tensor = scale * module.running_mean
-        return -shift if bias is None else bias - shift
-    return bias
-
-
-def _along_channels(module: nn.Module, offset: Tensor, output: Tensor) -> Tensor:
-    """The constant in a shape that broadcasts: these modules have channels first."""
-    channels_first = isinstance(module, (*_RUNNING, nn.GroupNorm, _ConvNd))
-    if channels_first and output.ndim > 2:
-        return offset.reshape(1, -1, *[1] * (output.ndim - 2))
-    return offset

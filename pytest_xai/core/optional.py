@@ -1,4 +1,4 @@
-"""Optional packages: imported when first needed, with an error that says what to install."""
+"""Import of optional packages on first use, with an error that says what to install."""
 
 import importlib
 from types import ModuleType
@@ -13,22 +13,24 @@ def require(module: str, *, extra: str | None = None) -> ModuleType:
 
     Args:
         module: dotted name of the module, e.g. ``"captum.attr"``.
-        extra: the extra of pytest-xai that installs it; None: the package's own name is given.
+        extra: the extra of pytest-xai that installs the package; None: the message names the
+            package itself.
 
     Raises:
-        MissingDependency: the package is not installed, or its compiled part does not fit torch.
+        MissingDependency: the package is not installed, or its compiled part does not match
+            torch.
     """
     package = module.partition(".")[0]
-    wanted = f'"pytest-xai[{extra}]"' if extra else package
+    requirement = f'"pytest-xai[{extra}]"' if extra else package
     try:
         return importlib.import_module(module)
     except ImportError as error:
         raise MissingDependency(
-            f"{package} cannot be imported ({error}). Install it: pip install {wanted}"
+            f"{package} cannot be imported ({error}). Install it: pip install {requirement}"
         ) from error
     except RuntimeError as error:
-        # torchvision compiled against another torch registers no operators and fails while
-        # importing; so does every package that imports torchvision.
+        # A torchvision that was compiled for another torch registers no operators. Then its import
+        # fails, and so does the import of every package that needs torchvision.
         if "torchvision::" not in str(error):
             raise
         raise MissingDependency(_mismatch(package, error)) from error

@@ -1,6 +1,7 @@
-"""Seeds derived from names, and the global generators, which only guests use.
+"""Seeds derived from names, and control of the global random generators.
 
-So neither order, nor selection, nor the number of workers matters.
+Results therefore do not depend on the order or selection of the checks, nor on the number of
+workers. Only models and explainers use the global generators.
 """
 
 import hashlib
@@ -18,13 +19,13 @@ __all__ = ["RandomState", "derive_seed", "generator", "seeded"]
 
 
 def derive_seed(*parts: object) -> int:
-    """A seed from 0 to 2**63 - 1 that depends on all parts and on nothing else."""
+    """Return a seed from 0 to 2**63 - 1 that depends only on the parts."""
     text = "\x1f".join(str(part) for part in parts)
     return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "big") >> 1
 
 
 def generator(*parts: object) -> torch.Generator:
-    """A generator of its own, on the CPU so that draws don't depend on the device."""
+    """Return a new generator, on the CPU so that its numbers do not depend on the device."""
     return torch.Generator().manual_seed(derive_seed(*parts))
 
 
@@ -39,13 +40,13 @@ class RandomState:
 
     @classmethod
     def now(cls) -> "RandomState":
-        """Read the states."""
+        """Return the current states."""
         cuda = torch.cuda.get_rng_state_all() if torch.cuda.is_available() else []
-        legacy = np.random.get_state()  # noqa: NPY002  # guests draw from numpy's global generator
+        legacy = np.random.get_state()  # noqa: NPY002  # models and explainers may use it
         return cls(torch.get_rng_state(), cuda, legacy, random.getstate())
 
     def restore(self) -> None:
-        """Give the generators these states."""
+        """Set the generators to these states."""
         torch.set_rng_state(self.torch)
         if self.cuda:
             torch.cuda.set_rng_state_all(self.cuda)
@@ -53,13 +54,13 @@ class RandomState:
         random.setstate(self.python)
 
     def differing(self, other: "RandomState") -> set[str]:
-        """Names of the generators whose states differ: "torch", "numpy", "python"."""
+        """Return the names of the generators that differ: "torch", "numpy", "python"."""
         names = set()
         if not torch.equal(self.torch, other.torch) or any(
             not torch.equal(a, b) for a, b in zip(self.cuda, other.cuda, strict=True)
         ):
             names.add("torch")
-        # The position, and the normal value that is kept for the next draw.
+        # The position in the stream, and the cached value of the normal distribution.
         if self.numpy[2:] != other.numpy[2:] or not np.array_equal(self.numpy[1], other.numpy[1]):
             names.add("numpy")
         if self.python != other.python:
@@ -69,7 +70,7 @@ class RandomState:
 
 @contextmanager
 def seeded(seed: int) -> Iterator[None]:
-    """Seed the global generators of torch, numpy and python, and give their states back."""
+    """Seed the global generators of torch, numpy and python, and restore them on exit."""
     before = RandomState.now()
     try:
         torch.manual_seed(seed)

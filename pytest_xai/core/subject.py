@@ -1,4 +1,4 @@
-"""What explanations are about: a model, inputs and what belongs to them, validated once."""
+"""The subject of the checks: a validated model with inputs, targets and optional ground truth."""
 
 import copy
 import math
@@ -18,28 +18,29 @@ class Subject:
 
     Args:
         model: maps (N, *shape) to logits (N, classes). A model with one output per input, (N,) or
-            (N, 1), is read as a binary classifier's logit: target 0, predicted positive above 0.
-        inputs: floating (N, *shape), N >= 1, finite. Taken as a sample of the data: checks look
-            at them in a random order that the run's seed fixes.
+            (N, 1), is treated as a binary classifier: its output is the logit of the positive
+            class, which is predicted above 0, and all targets are 0.
+        inputs: floating (N, *shape), N >= 1, finite. They are treated as a sample of the data:
+            checks use them in a random order that depends on the seed of the run.
         targets: the class explained per input, integers (N,) or one integer for all; None: the
             predicted class.
         baseline: the reference input x' of completeness-type explainers, broadcastable to
             the inputs; None: zeros.
         bounds: smallest and largest value an input may take, (low, high); None: adversarial
             checks use the range of the inputs.
-        masks: ground truth, true where the object is, (N, *spatial) or the inputs' shape.
-        permuted_model: a network like ``model`` that was trained to high accuracy on the same
-            data with permuted labels, or a function that makes it, called when a check first
-            needs it; None: the check data_randomisation does not apply.
-        name: what reports call it; None: the model's class name.
-        device: where it all runs; None: where the inputs are.
-        truths: the right maps where they are known in closed form, by the name of the method that
-            explainers declare, (N, *shape) or (N, 1, *spatial) each. An explainer that draws is
-            held to "any draw of <method>": a truth of that name stands where every draw gives
-            the same map. None: no map is known, and the check ground_truth does not apply.
+        masks: ground truth, true on the object, (N, *spatial) or the inputs' shape.
+        permuted_model: a network with the architecture of ``model`` that was trained to high
+            accuracy on the same data with permuted labels, or a function that returns one. The
+            function is called when a check needs it. None: data_randomisation does not apply.
+        name: its name in reports; None: the model's class name.
+        device: the device for model and inputs; None: the device of the inputs.
+        truths: correct maps that are known in closed form, (N, *shape) or (N, 1, *spatial) each,
+            by the method name that explainers declare. For a stochastic explainer the truth is
+            looked up under "any draw of <method>"; give one only if every draw has the same
+            map. None: no map is known, and the check ground_truth does not apply.
 
     Raises:
-        InvalidArgument: names the argument, what came and what was expected.
+        InvalidArgument: the message names the argument, the value given and the value expected.
     """
 
     def __init__(
@@ -87,10 +88,10 @@ class Subject:
         )
 
     def double(self) -> "Subject":
-        """A copy in float64 with a deep copy of the model; the targets stay as they are.
+        """Return a copy in float64 with a deep copy of the model and the same targets.
 
         Raises:
-            Exception: whatever the model's deep copy raises.
+            Exception: the deep copy of the model failed.
         """
         twin = copy.copy(self)
         twin.model = copy.deepcopy(self.model).double()
@@ -100,13 +101,13 @@ class Subject:
         return twin
 
     def permuted(self) -> nn.Module | None:
-        """A copy of the network that was trained on permuted labels, in evaluation mode.
+        """Return a copy of the network that was trained on permuted labels, in evaluation mode.
 
         Returns:
-            Another one at every call, with the inputs' dtype and device; None: there is none.
+            A new copy at every call, with the inputs' dtype and device; None if there is none.
 
         Raises:
-            InvalidArgument: it is no network whose outputs are as many as the model's.
+            InvalidArgument: it is not a network with as many outputs as the model.
         """
         if self._permuted is None:
             return None
@@ -125,7 +126,7 @@ class Subject:
             raise InvalidArgument.of(
                 "permuted_model",
                 got=f"outputs of shape {tuple(outputs.shape)} for one input",
-                expected=f"(1, {self.classes}), as the model's",
+                expected=f"(1, {self.classes}), the shape of the model's outputs",
             )
         return made
 
@@ -137,7 +138,7 @@ class Subject:
 
 
 class SingleOutput(nn.Module):
-    """A model of scalar outputs (N,) seen as one of a single column (N, 1)."""
+    """Wraps a model with outputs (N,) so that they have shape (N, 1)."""
 
     def __init__(self, model: nn.Module) -> None:
         super().__init__()
@@ -148,13 +149,13 @@ class SingleOutput(nn.Module):
         return outputs.unsqueeze(1)
 
     def get_submodule(self, target: str) -> nn.Module:
-        """Find a layer under the name that it has in the user's own model."""
+        """Return a layer by its name in the user's own model."""
         return self.model.get_submodule(target)
 
 
 @contextmanager
 def evaluating(model: nn.Module) -> Iterator[None]:
-    """Hold all modules in evaluation mode, then give each its own mode back."""
+    """Set all modules to evaluation mode, and restore their modes on exit."""
     training = [module for module in model.modules() if module.training]
     model.eval()
     try:
@@ -218,13 +219,13 @@ def _bounds(bounds: object, inputs: Tensor) -> tuple[float, float] | None:
     if not (math.isfinite(low) and math.isfinite(high) and low < high):
         raise InvalidArgument.of("bounds", got=repr(bounds), expected=expected)
     least, most = float(inputs.min()), float(inputs.max())
-    # Bounds such as (0 - mean) / std are computed in float64, the inputs in their own dtype.
+    # Users compute bounds such as (0 - mean) / std in float64, but inputs in their own dtype.
     rounding = 4 * torch.finfo(inputs.dtype).eps * max(abs(low), abs(high))
     if least < low - rounding or most > high + rounding:
         raise InvalidArgument.of(
             "bounds",
             got=f"({low:g}, {high:g}) with inputs from {least:g} to {most:g}",
-            expected="bounds that hold all inputs",
+            expected="bounds that contain all inputs",
         )
     return min(low, least), max(high, most)
 
@@ -233,7 +234,7 @@ def _outputs(model: nn.Module, inputs: Tensor) -> Tensor:
     expected = "outputs (N, classes), or (N,) or (N, 1) for a single logit"
     try:
         with torch.no_grad(), evaluating(model):
-            # A copy: the tensor is the user's own, and some models work in place on their inputs.
+            # Cloned, because some models change their inputs in place.
             outputs = model(inputs.clone())
     except Exception as error:
         raise InvalidArgument.of(
@@ -257,11 +258,11 @@ def _outputs(model: nn.Module, inputs: Tensor) -> Tensor:
 
 
 def _require_rows(model: nn.Module, inputs: Tensor) -> None:
-    """Refuse a model that has one row for a whole batch, which one image does not show."""
+    """Refuse a model that returns one row for a whole batch; a single image cannot show this."""
     try:
         _outputs(model, inputs)
     except InvalidArgument as error:
-        # Where memory holds one image alone, the bench makes do with that.
+        # If memory suffices for one image only, the bench evaluates one image at a time.
         if not isinstance(error.__cause__, (torch.OutOfMemoryError, MemoryError)):
             raise
 

@@ -159,12 +159,3 @@ def finite(value: object) -> Any:
     if isinstance(value, (list, tuple)):
         return [finite(part) for part in value]
     return value
-
-
-def __getattr__(name: str) -> Any:  # removed once every module imports from core.finding
-    from pytest_xai.core import finding
-
-    return getattr(
-        finding,
-        {"holds": "within_limit", "tells": "comparable", "worst": "worst_image"}.get(name, name),
-    )

@@ -1,17 +1,23 @@
-"""Where it breaks: the module at fault, found by explaining the parts of a network behind each."""
+"""Find the wrong module of a failed sum check by explaining the rest of the network after it."""
 
-from pytest_xai.diagnosis.fault import beyond, is_last, with_place
+from pytest_xai.diagnosis.fault import exceeding, is_final, with_location
 from pytest_xai.diagnosis.location import locate
-from pytest_xai.diagnosis.relevance_loss import Shares, by_layer, follows, shares, unbiased_sums
+from pytest_xai.diagnosis.relevance_loss import (
+    Shares,
+    by_layer,
+    scales_with_units,
+    shares,
+    unbiased_sums,
+)
 
 __all__ = [
     "Shares",
-    "beyond",
     "by_layer",
-    "follows",
-    "is_last",
+    "exceeding",
+    "is_final",
     "locate",
+    "scales_with_units",
     "shares",
     "unbiased_sums",
-    "with_place",
+    "with_location",
 ]

@@ -1,4 +1,4 @@
-"""A network as a graph of steps, so that it can be cut between any two of them."""
+"""Trace a network as a graph of steps, which can be cut between any two of them."""
 
 import operator
 from dataclasses import dataclass, field
@@ -9,21 +9,21 @@ from torch import Tensor, fx, nn
 
 from pytest_xai.errors import NotApplicable
 
-__all__ = ["Drawn", "draw", "function_of"]
+__all__ = ["TracedNetwork", "function_of", "trace"]
 
 TRACED = "torch.fx"
 SEQUENCE = "the top-level sequence of modules"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Drawn:
-    """A graph that computes what the network computes.
+class TracedNetwork:
+    """A graph that computes the same outputs as the network.
 
     Attributes:
-        root: holds the modules under the names that the graph uses; a copy of the network.
-        graph: one placeholder, one output; nodes in the order of execution.
-        how: what it was drawn with.
-        values: what each node gave for one and for two images.
+        root: a copy of the network, with the modules under the names that the graph uses.
+        graph: a graph with one placeholder and one output, and with nodes in execution order.
+        how: name of the method that traced the network.
+        values: value of each node for one and for two images.
     """
 
     root: nn.Module
@@ -32,16 +32,19 @@ class Drawn:
     values: dict[fx.Node, tuple[Any, Any]] = field(repr=False)
 
 
-def draw(model: nn.Module, inputs: Tensor, *, rounding: float) -> Drawn:
-    """Follow the network with torch.fx, or where it cannot, its top-level modules.
+def trace(model: nn.Module, inputs: Tensor, *, rounding: float) -> TracedNetwork:
+    """Trace the network with torch.fx, or only its top-level modules if that fails.
+
+    It costs three to five forward passes.
 
     Args:
-        model: in evaluation mode; the graph shares its modules.
-        inputs: (1, *shape). Three forward passes or a few more.
-        rounding: by how much, relative to the largest output, the graph's outputs may differ.
+        model: the network in evaluation mode. The graph shares its modules.
+        inputs: one image, (1, *shape).
+        rounding: relative rounding error of the outputs. The outputs of the graph may differ by a
+            hundred times as much.
 
     Raises:
-        NotApplicable: none of the ways leads to the model's outputs.
+        NotApplicable: no traced graph gives the outputs of the model.
     """
     two = torch.cat([inputs, inputs])
     with torch.no_grad():
@@ -58,15 +61,15 @@ def draw(model: nn.Module, inputs: Tensor, *, rounding: float) -> Drawn:
             with torch.no_grad():
                 outputs = one.run(inputs.clone())
                 both.run(two)
-        except Exception as error:  # noqa: BLE001  # a guest's forward, run by a tracer
+        except Exception as error:  # noqa: BLE001  # user code, run by a tracer
             problems.append(f"{type(error).__name__}: {error}".partition("\n")[0])
             continue
         same = isinstance(outputs, Tensor) and outputs.shape == expected.shape
         if same and _near(outputs, expected, rounding):
             values = {node: (one.seen[node], both.seen[node]) for node in one.seen}
-            return Drawn(root=model, graph=graph, how=how, values=values)
-        problems.append("the traced network does not compute the same")
-    raise NotApplicable(f"torch.fx cannot follow the network ({problems[0]})")
+            return TracedNetwork(root=model, graph=graph, how=how, values=values)
+        problems.append("the traced network has other outputs")
+    raise NotApplicable(f"torch.fx cannot trace the network ({problems[0]})")
 
 
 def _near(outputs: Tensor, expected: Tensor, rounding: float) -> bool:
@@ -74,10 +77,10 @@ def _near(outputs: Tensor, expected: Tensor, rounding: float) -> bool:
 
 
 class _TopLevel(fx.Tracer):
-    """Takes each child of the network for one step."""
+    """Traces each child of the network as one step."""
 
     def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
-        """Do not look into any module, but into containers that only run their children."""
+        """Return whether a module is one step: all are, except plain `nn.Sequential` containers."""
         return type(m) is not nn.Sequential
 
 
@@ -88,13 +91,13 @@ def _traced(model: nn.Module, tracer: fx.Tracer) -> fx.Graph:
         raise ValueError("it has more than one input")
     for node in others:
         graph.erase_node(node)
-    if first.args:  # a default would let it run on nothing
+    if first.args:  # with a default the graph could run without inputs
         first.args = ()
     return graph
 
 
 def _observed(model: nn.Module, inputs: Tensor) -> fx.Graph:
-    """The children in the order in which they ran, where each reads what the last one gave."""
+    """Return a graph of the children in execution order, if they form a chain."""
     runs: list[tuple[str, Any, Any]] = []
     handles = [
         module.register_forward_hook(
@@ -113,21 +116,21 @@ def _observed(model: nn.Module, inputs: Tensor) -> fx.Graph:
     last: Any = None
     for name, given, output in runs:
         if len(given) != 1 or (last is not None and given[0] is not last):
-            raise ValueError(f"`{name}` reads something else than what ran before it gave")
+            raise ValueError(f"`{name}` does not read the output of the module before it")
         node, last = graph.call_module(name, (node,)), output
     graph.output(node)
     return graph
 
 
 class _Values(fx.Interpreter):
-    """Runs a graph and keeps what each of its nodes gave; tensors by their shape alone."""
+    """Runs a graph and keeps the value of each node, for tensors only their shape."""
 
     def __init__(self, root: nn.Module, graph: fx.Graph) -> None:
         super().__init__(root, graph=graph)
         self.seen: dict[fx.Node, Any] = {}
 
     def run_node(self, n: fx.Node) -> Any:
-        """Run a node and note its value."""
+        """Run a node and record its value."""
         value = super().run_node(n)
         self.seen[n] = (
             torch.empty(value.shape, dtype=value.dtype, device="meta")
@@ -138,7 +141,7 @@ class _Values(fx.Interpreter):
 
 
 def function_of(node: fx.Node) -> str:
-    """Name of the function or method that a node calls; "" for other nodes."""
+    """Return the name of the function or method that a node calls, or "" for other nodes."""
     if node.op == "call_method":
         return str(node.target)
     if node.op == "call_function":

@@ -1,41 +1,42 @@
-"""Where a sum of attributions breaks: the step at which the first tail fails that holds behind it.
+"""Find the module at which a sum of attributions becomes wrong.
 
-An explainer whose maps add up does so on every network, so on the part behind each step of one as
-well: the tail, explained at the step's activation, with the baseline's activation as its baseline.
-If a tail fails and the one behind the next step holds, that step is at fault.
+An explainer whose maps add up does so for every network, and therefore also for the rest of a
+network after each of its steps. This rest is called a tail. It is explained at the activation of
+the step, with the activation of the baseline as its baseline. If the tail from a step onwards fails
+the check and the tail after that step passes, the step is wrong.
 """
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor, fx, nn
 
 from pytest_xai.bench.bench import Bench
 from pytest_xai.bench.evaluations import Counter
+from pytest_xai.core.finding import Finding, within_limit
 from pytest_xai.core.seeds import seeded
 from pytest_xai.core.subject import Subject
-from pytest_xai.core.verdict import Finding, holds
-from pytest_xai.diagnosis.graphs import Drawn, draw
-from pytest_xai.diagnosis.suspects import named, suspicion
+from pytest_xai.diagnosis.graphs import TracedNetwork, trace
+from pytest_xai.diagnosis.suspects import likely_causes, short_name, step_name
 from pytest_xai.diagnosis.tails import Cut, Tails
 from pytest_xai.errors import NotApplicable, XaiError
-from pytest_xai.protocol import NEEDS_NEW, NamedExplainer, archive_of
+from pytest_xai.protocol import NEEDS_NEW, NamedExplainer
 
-__all__ = ["IMAGES", "PLACE", "Measure", "Parts", "locate"]
+__all__ = ["FOUND", "IMAGES", "Measure", "Parts", "locate"]
 
-# The images that are furthest beyond their limits: more of them tell nothing new.
+# Number of images, those that exceed their limits most. More of them add no information.
 IMAGES = 2
-# Tails that may be explained: a bisection of 4,000 places, and some that raise.
+# Largest number of tails to explain: enough for a bisection of 4,000 positions, and some errors.
 _TAILS = 16
-# Images that pass a network while it is drawn: one before, one and two after.
-_DRAWN = 4
-# Evaluations per image, none of them backward, beyond which an explainer is taken to try subsets of
-# the values: twice as many values may cost it the square.
+# Forward evaluations while a network is traced: one image before, and one and two images after.
+_TRACING = 4
+# With more forward evaluations per image than this and no backward ones, an explainer is assumed to
+# try subsets of the values, at a cost that may grow exponentially with their number.
 _SUBSETS = 4
-PLACE = "It breaks at "
-_LOST = "Where it breaks could not be located: "
+FOUND = "First wrong "
+_NOT_FOUND = "The wrong module could not be located: "
 
 Measure = Callable[[Bench, NamedExplainer], Finding]
 
@@ -43,55 +44,46 @@ Measure = Callable[[Bench, NamedExplainer], Finding]
 def locate(
     bench: Bench, explainer: NamedExplainer, *, measure: Measure, images: Sequence[int]
 ) -> str:
-    """Name the module at which the sums break, and the likely cause, in sentences.
+    """Return sentences that name the module at which the sums become wrong, and likely causes.
 
-    It explains a tail in each step of a bisection, first between places where one tensor
-    carries everything, then between all places within the block that was found, on two images at
-    the most. Never raises: what went wrong is said.
+    The search is a bisection, first over positions where a single tensor is passed on, then over
+    all positions within the block that was found. Each step explains one tail, on at most two
+    images. The function never raises: it returns the reason if no module was found.
 
     Args:
-        bench: where the check failed.
-        explainer: that failed.
-        measure: the check: its finding on a bench keeps its limits or does not.
-        images: positions in the bench of the images that are beyond their limits, worst first.
+        bench: the bench on which the check failed.
+        explainer: the explainer that failed.
+        measure: the check, which returns a finding for a bench.
+        images: positions in the bench of the images that exceed their limits, worst first.
     """
-    if archive_of(explainer) is not None:
-        return f"{_LOST}it {NEEDS_NEW}."
+    if not bench.can_explain(explainer):
+        return f"{_NOT_FOUND}the search {NEEDS_NEW}."
     try:
         with bench.guard.watch(), seeded(0):
             parts = Parts(bench, explainer, measure=measure, images=images[:IMAGES])
             return _search(parts)
-    except Exception as error:  # noqa: BLE001  # guests' code in any of its forms; a verdict stands
+    except Exception as error:  # noqa: BLE001  # user code may raise anything; the verdict stands
         reason = str(error) if isinstance(error, XaiError) else f"{type(error).__name__}: {error}"
-        return f"{_LOST}{reason.partition(chr(10))[0].rstrip('.')}."
-
-
-@dataclass(slots=True)
-class _Search:
-    """What is known of the tails at the places looked at."""
-
-    fails: int
-    holds: int
-    unknown: set[int] = field(default_factory=set)
+        return f"{_NOT_FOUND}{reason.partition(chr(10))[0].rstrip('.')}."
 
 
 class Parts:
-    """The tails of a bench's model, and a measure of an explainer on them.
+    """The tails of a bench's model, and findings of a check on them.
 
     Args:
-        bench: whose model is cut.
-        explainer: who explains the tails.
-        measure: see `locate`.
-        images: positions in the bench.
+        bench: the bench with the model to cut.
+        explainer: the explainer of the tails.
+        measure: the check, see `locate`.
+        images: positions of the images in the bench.
 
     Attributes:
-        tails: of a copy of the model.
-        explained: tails that were explained.
-        most: values of an activation that the explainer is asked about.
-        problem: what the last tail that could not be explained said.
+        tails: the tails of a copy of the model.
+        explained: number of tails explained so far.
+        most: largest number of values of an activation that the explainer may be given.
+        problem: error message of the last tail that could not be explained.
 
     Raises:
-        NotApplicable: the model cannot be copied or followed.
+        NotApplicable: the model cannot be copied or traced.
     """
 
     def __init__(
@@ -106,31 +98,32 @@ class Parts:
         rows = list(images)
         self.inputs, self.baseline = bench.inputs[rows], bench.baseline[rows]
         self.targets = bench.targets[rows]
-        drawn: Drawn = draw(bench.copied_model(), self.inputs[:1], rounding=bench.rounding)
-        self._count(_DRAWN)
-        self.tails = Tails(drawn)
+        traced: TracedNetwork = trace(
+            bench.copied_model(), self.inputs[:1], rounding=bench.rounding
+        )
+        self._count(_TRACING)
+        self.tails = Tails(traced)
         self.explained = 0
         self.most = math.inf
         self.problem = ""
 
     def finding(self, cut: Cut) -> Finding:
-        """What the check finds on the tail behind a cut.
+        """Return the finding of the check for the tail after a cut.
 
         Raises:
-            XaiError: the explainer or the tail raised, or the check does not apply.
-            NotApplicable: the tail does not compute the same as the whole, or has too many values
-                for an explainer that tries subsets of them.
+            XaiError: the explainer or the tail raised, or the check is not applicable.
+            NotApplicable: the activation has too many values for an explainer that tries subsets.
         """
         inputs, baseline = self.activations(cut)
         if inputs[0].numel() > self.most:
             raise NotApplicable(
-                f"it tries subsets of the values, and an activation of {inputs[0].numel()} has "
-                f"more of them than the {self.most} of the input"
+                f"the explainer tries subsets of the values, and an activation has "
+                f"{inputs[0].numel()} values, more than the {self.most} of the input"
             )
         return self.found_on(self.tails.tail(cut), inputs, baseline)
 
     def activations(self, cut: Cut) -> tuple[Tensor, Tensor]:
-        """Of the images and of their baselines, (n, ...) each."""
+        """Return the activations of the images and of their baselines at a cut, (n, ...) each."""
         head = self.tails.head(cut)
         with torch.no_grad():
             inputs, baseline = (head(given.clone()) for given in (self.inputs, self.baseline))
@@ -138,7 +131,7 @@ class Parts:
         return inputs.clone(), baseline.clone()
 
     def found_on(self, network: nn.Module, inputs: Tensor, baseline: Tensor) -> Finding:
-        """What the check finds on another network and inputs, the images' targets kept."""
+        """Return the finding of the check for another network and inputs, with the same targets."""
         self.explained += 1
         name = self.bench.subject.name
         subject = Subject(network, inputs, self.targets, baseline=baseline, name=name)
@@ -156,7 +149,7 @@ class Parts:
             )
 
     def _watched(self, counter: Counter) -> NamedExplainer:
-        """The explainer; what it spends on the whole network tells what it may be asked."""
+        """Return the explainer, which limits `most` if it seems to try subsets of the values."""
 
         def call(model: nn.Module, inputs: Tensor, targets: Tensor, **baseline: Tensor) -> object:
             before = counter.spent
@@ -168,24 +161,27 @@ class Parts:
 
         return replace(self.explainer, call=call)
 
-    def breaks(self, cut: Cut) -> bool | None:
-        """Whether the check fails on the tail behind a cut; None: it cannot be told."""
+    def fails(self, cut: Cut) -> bool | None:
+        """Return whether the check fails for the tail after a cut, or None if that is unknown."""
         try:
             finding = self.finding(cut)
-        except Exception as error:  # noqa: BLE001  # a guest's part on its own may do anything
+        except Exception as error:  # noqa: BLE001  # a part of a network on its own may raise anything
             self.problem = str(error).partition("\n")[0].rstrip(".")
             return None
-        return not bool(holds(finding.values, finding.limits, "<=").all())
+        return not bool(within_limit(finding.values, finding.limits, "<=").all())
 
-    def on_nothing(self) -> bool | None:
-        """Whether the check fails on a linear layer that hands the logits on, 2 x - x of each."""
+    def fails_on_identity(self) -> bool | None:
+        """Return whether the check fails for one linear layer that returns the logits unchanged.
+
+        The layer computes 2 x - x for each logit. The result is None if it cannot be explained.
+        """
         with torch.no_grad():
             given = [self.bench.subject.model(x.clone()) for x in (self.inputs, self.baseline)]
         outputs, baseline = (torch.cat([logits, logits], 1) for logits in given)
         if outputs.shape[1] > self.most:
             return None
         count = outputs.shape[1] // 2
-        # Without its usual start, which would draw from the global generator.
+        # Without the usual initialisation, which would draw from the global random generator.
         layer = nn.utils.skip_init(nn.Linear, 2 * count, count, bias=False)
         eye = torch.eye(count)
         layer.weight = nn.Parameter(torch.cat([2 * eye, -eye], 1).to(outputs))
@@ -193,7 +189,7 @@ class Parts:
             finding = self.found_on(layer.eval(), outputs, baseline)
         except XaiError:
             return None
-        return not bool(holds(finding.values, finding.limits, "<=").all())
+        return not bool(within_limit(finding.values, finding.limits, "<=").all())
 
     def _count(self, images: int) -> None:
         self.bench.counter.add(forward=images)
@@ -202,66 +198,79 @@ class Parts:
 def _search(parts: Parts) -> str:
     cuts = parts.tails.cuts
     if not cuts or not cuts[0].plain:
-        raise NotApplicable("the network has no place at which it can be cut")
-    whole = parts.breaks(cuts[0])
+        raise NotApplicable("the network has no position at which it can be cut")
+    whole = parts.fails(cuts[0])
     if whole is None:
         raise NotApplicable(parts.problem)
     if not whole:
         raise NotApplicable(
-            "on the network as it was traced, with these images alone, the sums hold: it depends "
-            "on the other images of the batch, or on the model's own class"
+            "the traced network passes the check with the failing images alone: the sums depend on "
+            "the other images of the batch, or on the class of the model"
         )
-    fails, behind = cuts[0], _output(parts.tails)
+    failing, passing = cuts[0], _output(parts.tails)
     for plain in (True, False):
-        places = [
+        between = [
             cut
             for cut in cuts
-            if fails.place < cut.place < behind.place and (cut.plain or not plain)
+            if failing.place < cut.place < passing.place and (cut.plain or not plain)
         ]
-        fails, behind = _bisected(parts, [fails, *places, behind])
-    return _said(parts, fails, behind)
+        failing, passing = _bisected(parts, [failing, *between, passing])
+    return _description(parts, failing, passing)
 
 
 def _output(tails: Tails) -> Cut:
-    """The place behind the last step, where nothing is left to explain."""
+    """Return the position after the last step, where nothing is left to explain."""
     return Cut(place=len(tails.steps) - 1, live=(), plain=True)
 
 
-def _bisected(parts: Parts, places: list[Cut]) -> tuple[Cut, Cut]:
-    """The last place whose tail fails before the first whose tail holds.
+def _bisected(parts: Parts, cuts: list[Cut]) -> tuple[Cut, Cut]:
+    """Return two cuts, as near as possible, such that the first tail fails and the second passes.
 
     Args:
-        parts: of the network.
-        places: the first fails, the last holds.
+        parts: the parts of the network.
+        cuts: cuts in order. The tail of the first fails, and the tail of the last passes.
     """
-    while len(places) > 2 and parts.explained < _TAILS:
-        middle = len(places) // 2
-        breaks = parts.breaks(places[middle])
-        if breaks is None:
-            del places[middle]
+    while len(cuts) > 2 and parts.explained < _TAILS:
+        middle = len(cuts) // 2
+        fails = parts.fails(cuts[middle])
+        if fails is None:
+            del cuts[middle]
         else:
-            places = places[middle:] if breaks else places[: middle + 1]
-    return places[0], places[-1]
+            cuts = cuts[middle:] if fails else cuts[: middle + 1]
+    return cuts[0], cuts[-1]
 
 
-def _said(parts: Parts, fails: Cut, behind: Cut) -> str:
+def _description(parts: Parts, failing: Cut, passing: Cut) -> str:
     tails, last = parts.tails, _output(parts.tails).place
-    nodes = [node for node in tails.between(fails, behind) if tails.is_tensor(node)]
-    if behind.place == last and parts.on_nothing():
+    nodes = [node for node in tails.between(failing, passing) if tails.is_tensor(node)]
+    if passing.place == last and parts.fails_on_identity():
         return (
-            "It breaks without any of the model's modules: for one linear layer that hands the "
-            "logits on the sum is wrong as well, so it is the explainer's own arithmetic."
+            "No module is at fault: the sum is also wrong for a single linear layer that returns "
+            "the logits unchanged, so that the error is in the explainer's own arithmetic."
         )
-    if parts.problem and fails is tails.cuts[0] and behind.place == last:
+    if parts.problem and failing is tails.cuts[0] and passing.place == last:
         raise NotApplicable(parts.problem)
-    names = [named(tails, node) for node in nodes]
-    shown = names[0] if len(names) == 1 else f"{len(names)} steps from {names[0]} to {names[-1]}"
-    _, baseline = parts.activations(fails)
+    _, baseline = parts.activations(failing)
     varying = bool((baseline.flatten(1).amax(1) > baseline.flatten(1).amin(1)).any())
-    likely = suspicion(tails, nodes, varying=varying)
+    likely = likely_causes(tails, nodes, varying=varying)
+    if passing.place == last:
+        after = "no step follows"
+    elif len(nodes) == 1:
+        after = "from the next step onwards it passes"
+    else:
+        after = f"after {short_name(tails, nodes[-1])} it passes"
     return (
-        f"{PLACE}{shown}: what begins with it does not add up, what is behind it does "
-        f"({tails.drawn.how}, {parts.explained} tails explained)."
-        + (f" No closer: {parts.problem}." if parts.problem and names[1:] else "")
+        f"{_first_wrong(tails, nodes)}. Explaining the network from {short_name(tails, nodes[0])} "
+        f"onwards fails the sum check; {after} "
+        f"({tails.traced.how}, {parts.explained} parts explained)."
+        + (f" The search stopped there: {parts.problem}." if parts.problem and nodes[1:] else "")
         + (f" Likely: {likely}." if likely else "")
     )
+
+
+def _first_wrong(tails: Tails, nodes: Sequence[fx.Node]) -> str:
+    first, last = step_name(tails, nodes[0]), step_name(tails, nodes[-1])
+    if len(nodes) > 1:
+        return f"{FOUND}part: {len(nodes)} steps from {first} to {last}"
+    kind = "step" if tails.module(nodes[0]) is None else "module"
+    return f"{FOUND}{kind}: {first}"

@@ -1,4 +1,4 @@
-"""Where relevance goes: into a stabiliser, into biases, or nowhere; and at which layer."""
+"""Measure the relevance that a stabiliser, the biases or losses take, in total and per layer."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -8,34 +8,36 @@ from torch import Tensor
 
 from pytest_xai.bench.bench import Bench
 from pytest_xai.bench.guard import Guard
-from pytest_xai.core.model_layers import scale_constants, zero_sums
+from pytest_xai.core.bias_terms import scale_constants, zero_sums
 from pytest_xai.core.seeds import seeded
 from pytest_xai.diagnosis.location import Measure, Parts
-from pytest_xai.diagnosis.suspects import named
+from pytest_xai.diagnosis.suspects import step_name
 from pytest_xai.diagnosis.tails import Cut
 from pytest_xai.errors import NotApplicable
 from pytest_xai.protocol import NamedExplainer
 
-__all__ = ["Shares", "by_layer", "follows", "shares", "unbiased_sums"]
+__all__ = ["Shares", "by_layer", "scales_with_units", "shares", "unbiased_sums"]
 
-# Units in which a stabiliser of any usual size is nothing; powers of two change no digit.
+# Units in which a stabiliser of usual size is negligible. Powers of two cause no rounding errors.
 _UNITS = {torch.float64: 2.0**60, torch.float32: 2.0**40}
-# What is left of maps in those units if they do not grow with the activations.
+# Share of the sums that remains in these units if the maps do not grow with the activations.
 _NOTHING = 1e-6
-# Places at which the relevance is summed, and steps that are told of.
-_PLACES = 12
-_TOLD = 3
+# Number of positions at which the relevance is summed, and of steps that are reported.
+_POSITIONS = 12
+_REPORTED = 3
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Shares:
-    """Sums of relevance in other circumstances, (n,) each.
+    """Sums of relevance with scaled activations and without biases, (n,) each.
+
+    All sums are converted back to the units of the original network.
 
     Attributes:
-        unstabilised: in units in which a stabiliser is nothing, in the network's own units.
-        shrunk: in units in which a stabiliser is everything, in the network's own units.
-        bare: of the network without biases, in units in which a stabiliser is nothing.
-        bare_output: the explained output of that network.
+        unstabilised: sums with activations so large that a stabiliser is negligible.
+        shrunk: sums with activations so small that a stabiliser dominates.
+        bare: sums of the network without biases, with large activations.
+        bare_output: explained outputs of the network without biases.
     """
 
     unstabilised: Tensor
@@ -45,25 +47,27 @@ class Shares:
 
 
 def shares(bench: Bench, explainer: NamedExplainer) -> Shares:
-    """Sum the relevance again in larger units, with all biases and without.
+    """Sum the relevance for scaled activations, with all biases and without.
 
-    On a network that is positively homogeneous once its constants are inputs (linear layers, ReLU,
-    pooling, batch normalisation), inputs and biases times t give t times every activation. The
-    rules are homogeneous as well, but for the epsilon of a stabiliser, whose leak
-    R (epsilon s)/(z + epsilon s) (Bach 2015, equation 58) vanishes. Without biases nothing is
-    left that may take relevance: what is missing then is lost.
+    In a network that is positively homogeneous in its inputs and constants (linear layers, ReLU,
+    pooling, batch normalisation), scaling inputs and biases by t scales every activation by t. The
+    rules are homogeneous as well, except for the epsilon of a stabiliser, whose leak
+    R (epsilon s)/(z + epsilon s) (Bach 2015, equation 58) vanishes for large activations. Without
+    biases, all relevance that is still missing is lost.
 
     Args:
-        bench: on whose images; three maps each, and three forward passes.
-        explainer: whose maps.
+        bench: the bench with the images. It costs three maps and three forward passes per image.
+        explainer: the explainer of the maps.
 
     Raises:
-        NotApplicable: the network or the maps do not grow with the activations.
-        XaiError: the explainer raised, or does not explain other networks.
+        NotApplicable: the network is not positively homogeneous, or its dtype is too small.
+        XaiError: the explainer raised, or cannot explain the changed network.
     """
     unit = _UNITS.get(bench.inputs.dtype)
     if unit is None:
-        raise NotApplicable(f"{bench.inputs.dtype} has no units to spare")
+        raise NotApplicable(
+            f"the range of {bench.inputs.dtype} is too small to scale the activations"
+        )
     with seeded(0):
         full, output = _explained(bench, explainer, constants=unit, unit=unit)
         shrunk, _ = _explained(bench, explainer, constants=1 / unit, unit=1 / unit)
@@ -76,17 +80,20 @@ def shares(bench: Bench, explainer: NamedExplainer) -> Shares:
 
 
 def unbiased_sums(bench: Bench, explainer: NamedExplainer) -> tuple[Tensor, Tensor, Tensor]:
-    """Sums of relevance and outputs of the network with all biases zeroed, (n,) each.
-
-    The third says where a layer's value is exactly zero then, so that nothing need arrive.
+    """Return sums of relevance and outputs of the network with all biases set to zero.
 
     Args:
-        bench: on whose images; a map each, two forward passes, and a backward pass.
-        explainer: whose maps.
+        bench: the bench with the images. It costs one map, two forward passes and one backward
+            pass per image.
+        explainer: the explainer of the maps.
+
+    Returns:
+        The sums, the explained outputs, and where a layer's value is exactly zero, so that no
+        relevance needs to arrive at the input, (n,) each.
 
     Raises:
         NotApplicable: the model cannot be copied.
-        XaiError: the explainer raised, or does not explain the other network.
+        XaiError: the explainer raised, or cannot explain the changed network.
     """
     model = bench.copied_model()
     scale_constants(model, 0.0)
@@ -97,12 +104,12 @@ def unbiased_sums(bench: Bench, explainer: NamedExplainer) -> tuple[Tensor, Tens
         return *_explained(bench, explainer, constants=0.0, unit=1.0), zero
 
 
-def follows(total: Tensor, found: Shares) -> bool:
-    """Whether sums of relevance follow the activations; a map of a fixed size does not.
+def scales_with_units(total: Tensor, found: Shares) -> bool:
+    """Return whether sums of relevance scale with the activations, unlike maps of a fixed size.
 
     Args:
-        total: sums in the network's own units, (n,).
-        found: those in others: a stabiliser takes at most everything in small units.
+        total: sums for the original network, (n,).
+        found: sums for scaled activations. With small activations a stabiliser may take everything.
     """
     own, large, small = (
         float(sums.abs().sum()) for sums in (total, found.unstabilised, found.shrunk)
@@ -113,7 +120,7 @@ def follows(total: Tensor, found: Shares) -> bool:
 def _explained(
     bench: Bench, explainer: NamedExplainer, *, constants: float, unit: float
 ) -> tuple[Tensor, Tensor]:
-    """Sums of relevance and outputs in larger units, brought back to the network's own."""
+    """Return sums and outputs for scaled activations, converted back to the original units."""
     model = bench.copied_model()
     scale_constants(model, constants)
     inputs, baseline = bench.inputs * unit, bench.baseline * unit
@@ -126,20 +133,21 @@ def _explained(
 def by_layer(
     bench: Bench, explainer: NamedExplainer, *, measure: Measure, images: Sequence[int]
 ) -> str:
-    """What the layers take of the relevance of one image, from the output to the input, in words.
+    """Return a sentence on the relevance that each layer takes for one image.
 
-    The relevance at a place is the map of the tail behind it, which for rules that go from layer to
-    layer is what arrives there. Rules for a first layer meet the first layer of each tail.
+    The relevance at a position is the sum of the map of the rest of the network after it. For rules
+    that work layer by layer, this is the relevance that arrives there. Rules for the first layer
+    apply to the first layer of each rest.
 
     Args:
-        bench: where the check failed.
-        explainer: that failed.
-        measure: its facts hold "sum", "f(x)" and "absorbed by biases".
-        images: positions of the images beyond their limits; the first is looked at.
+        bench: the bench on which the check failed.
+        explainer: the explainer that failed.
+        measure: the check, whose facts contain "sum", "f(x)" and "absorbed by biases".
+        images: positions of the images that exceed their limits. The first one is used.
 
     Raises:
-        NotApplicable: the network cannot be copied or followed, or no tail can be explained.
-        XaiError: the explainer raised on a tail.
+        NotApplicable: the network cannot be copied or traced, or no part of it can be explained.
+        XaiError: the explainer raised for a part of the network.
     """
     with bench.guard.watch(), seeded(0):
         parts = Parts(bench, explainer, measure=measure, images=images[:1])
@@ -151,33 +159,36 @@ def by_layer(
             absorbed.append(float(facts["absorbed by biases"][0]))
             output = float(facts["f(x)"][0])
     taken = [
-        (behind - own, bias - bias_behind)
-        for own, behind, bias, bias_behind in zip(
+        (after - own, bias - bias_after)
+        for own, after, bias, bias_after in zip(
             arrived, [*arrived[1:], output], absorbed, [*absorbed[1:], 0.0], strict=True
         )
     ]
-    # What biases take where LRP-0 rules is no news.
+    # The share of the biases under LRP-0 is expected, so that it does not count here.
     ranked = sorted(range(len(cuts)), key=lambda place: -abs(taken[place][0] - taken[place][1]))
-    told = [place for place in ranked[:_TOLD] if abs(taken[place][0]) > 1e-9 * abs(output)]
+    reported = [place for place in ranked[:_REPORTED] if abs(taken[place][0]) > 1e-9 * abs(output)]
     ends = [*cuts[1:], Cut(place=len(parts.tails.steps) - 1, live=(), plain=True)]
     steps = [
         f"{_span(parts, cuts[place], ends[place])} takes {taken[place][0]:.3g} "
         f"(biases under LRP-0: {taken[place][1]:.3g})"
-        for place in sorted(told, reverse=True)
+        for place in sorted(reported, reverse=True)
     ]
     if not steps:
-        return f"Of the {output:.3g} at the output, every layer hands on all."
-    return f"Of the {output:.3g} at the output {arrived[0]:.3g} arrive: {'; '.join(steps)}."
+        return f"Of the relevance {output:.3g} at the output, every layer passes on all."
+    return (
+        f"Of the relevance {output:.3g} at the output, {arrived[0]:.3g} arrives at the input: "
+        f"{'; '.join(steps)}."
+    )
 
 
 def _thinned(cuts: list[Cut]) -> list[Cut]:
-    """Some of the places, evenly, the first among them."""
-    if len(cuts) <= _PLACES:
+    """Return a limited number of evenly spaced cuts, with the first one among them."""
+    if len(cuts) <= _POSITIONS:
         return cuts
-    return [cuts[number * len(cuts) // _PLACES] for number in range(_PLACES)]
+    return [cuts[number * len(cuts) // _POSITIONS] for number in range(_POSITIONS)]
 
 
 def _span(parts: Parts, start: Cut, stop: Cut) -> str:
     nodes = parts.tails.between(start, stop)
-    first = named(parts.tails, nodes[0])
-    return first if len(nodes) == 1 else f"{first} to {named(parts.tails, nodes[-1])}"
+    first = step_name(parts.tails, nodes[0])
+    return first if len(nodes) == 1 else f"{first} to {step_name(parts.tails, nodes[-1])}"

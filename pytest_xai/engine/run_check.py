@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from pytest_xai.bench.bench import ROUND, Bench
-from pytest_xai.bench.budget import Account
+from pytest_xai.bench.budget import Budget
 from pytest_xai.core.finding import Finding, comparable
 from pytest_xai.core.verdict import Verdict
 from pytest_xai.engine.decision import Decision, broken
@@ -32,9 +32,9 @@ def run_check(bench: Bench, task: Task, *, progress: Progress | None = None) -> 
         progress: called after every round of images.
     """
     started, before = time.perf_counter(), bench.counter.spent
-    bench.counter.ledger.account = Account(task.budget)
     try:
-        fields = _outcome(bench, task, progress)
+        with bench.budget(task.budget) as budget:
+            fields = _outcome(bench, task, budget, progress)
     except NotApplicable as reason:
         fields = {"outcome": "not_applicable", "summary": str(reason) or "the check does not apply"}
     except GuestError as error:
@@ -47,8 +47,6 @@ def run_check(bench: Bench, task: Task, *, progress: Progress | None = None) -> 
             "summary": f"the check raised {type(error).__name__}: {error}",
             "traceback": traceback.format_exc(),
         }
-    finally:
-        bench.counter.ledger.account = Account()
     verdict = task.verdict(
         **fields,
         subject=bench.subject.name,
@@ -59,22 +57,22 @@ def run_check(bench: Bench, task: Task, *, progress: Progress | None = None) -> 
     return verdict if task.expected is None else as_expected(verdict, task.expected)
 
 
-def _outcome(bench: Bench, task: Task, progress: Progress | None) -> dict[str, Any]:
+def _outcome(bench: Bench, task: Task, budget: Budget, progress: Progress | None) -> dict[str, Any]:
     check, decision = task.check, Decision(check=task.check, alpha=task.alpha)
-    before, account = bench.counter.spent, bench.counter.ledger.account
+    before = bench.counter.spent
     limit = min(len(bench), check.max_images or len(bench))
     for start, stop in rounds(limit):
-        owed = account.owed
+        charged = budget.charged
         # Before the first round only the least that it can cost is known.
-        per_image = owed / start if start else check.cost.least
+        per_image = charged / start if start else check.cost.least
         finding: Finding | None = None
         view = bench.view(start, stop)
-        if account.limit is None or owed + per_image * (stop - start) <= account.limit:
-            finding = _affordable(view, task.explainer, check, account)
+        if budget.limit is None or charged + per_image * (stop - start) <= budget.limit:
+            finding = _affordable(view, task.explainer, check, budget)
         if finding is None:
             decision.stopped = (
-                f"The budget of {account.limit} evaluations is too small for another round of "
-                f"images ({owed} evaluations were spent on {start} images)."
+                f"The budget of {budget.limit} evaluations is too small for another round of "
+                f"images ({charged} evaluations were spent on {start} images)."
             )
             break
         decision.add(view.images, finding)
@@ -86,17 +84,17 @@ def _outcome(bench: Bench, task: Task, progress: Progress | None) -> dict[str, A
 
 
 def _affordable(
-    view: Bench, explainer: NamedExplainer, check: Check, account: Account
+    view: Bench, explainer: NamedExplainer, check: Check, budget: Budget
 ) -> Finding | None:
     """Return the finding on one round; None if the budget ended within the round."""
     try:
         finding = finding_on(view, explainer, check)
     except Exception:
         # An explainer may have caught the refusal and raised an error of its own.
-        if account.refused:
+        if budget.refused:
             return None
         raise
-    return None if account.refused else finding
+    return None if budget.refused else finding
 
 
 def rounds(images: int) -> Iterator[tuple[int, int]]:

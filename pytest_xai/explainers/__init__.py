@@ -1,11 +1,12 @@
-"""The gallery: explainers of other libraries behind one protocol, and controls, by name.
+"""The gallery: explainers of several libraries with one interface, and controls, found by name.
 
     >>> from pytest_xai import explainers
     >>> ig = explainers.get("captum:IntegratedGradients", steps=20)
     >>> ig.traits.cost
     '20 forward + 20 backward'
 
-A library is imported when one of its explainers is called; names and descriptions need none.
+A library is imported when one of its explainers is called. Names and descriptions are available
+without any library.
 """
 
 from pytest_xai.explainers.gallery.inheritance import like

@@ -1,6 +1,6 @@
-"""Explainers that explain nothing. A check that should notice must fail them.
+"""Control explainers, which do not explain the model: checks that detect this must fail them.
 
-Their right outcomes are known beforehand: none of them looks at what the model computes for the
+Their correct outcomes are known beforehand, because no control uses what the model computes for the
 target.
 """
 
@@ -18,7 +18,7 @@ __all__ = ["ENTRIES", "constant_map", "edge_detector", "input_itself", "other_cl
 
 
 def random_map() -> Callable[..., Tensor]:
-    """Gaussian noise of the input's shape from torch's global generator."""
+    """Gaussian noise of the input's shape, from torch's global generator."""
 
     def explain(model: nn.Module, inputs: Tensor, targets: Tensor) -> Tensor:
         return torch.randn_like(inputs)
@@ -27,13 +27,13 @@ def random_map() -> Callable[..., Tensor]:
 
 
 def constant_map(*, value: float = 1.0) -> Callable[..., Tensor]:
-    """The same number everywhere.
+    """A map with the same value everywhere.
 
     Args:
-        value: the number.
+        value: the value of every element of the map.
 
     Raises:
-        InvalidArgument: ``value`` is no finite number.
+        InvalidArgument: ``value`` is not a finite number.
     """
     value = number("value", value)
 
@@ -44,7 +44,7 @@ def constant_map(*, value: float = 1.0) -> Callable[..., Tensor]:
 
 
 def input_itself() -> Callable[..., Tensor]:
-    """The input shown as its own explanation."""
+    """The input, returned as its own explanation."""
 
     def explain(model: nn.Module, inputs: Tensor, targets: Tensor) -> Tensor:
         return inputs.detach().clone()
@@ -53,10 +53,11 @@ def input_itself() -> Callable[..., Tensor]:
 
 
 def edge_detector() -> Callable[..., Tensor]:
-    """The Sobel magnitude of the mean over channels, borders repeated (Adebayo 2018).
+    """The edges of the channel mean: Sobel magnitude, borders repeated (Adebayo 2018).
 
-    Each spatial dimension gets the central difference along it, smoothed by (1, 2, 1) along the
-    others. The map is (N, 1, *spatial); inputs (N, features) are one line of (N, features).
+    The derivative along each spatial dimension is the central difference, smoothed by (1, 2, 1)
+    along the other dimensions. The map is (N, 1, *spatial). Inputs (N, features) are treated as
+    signals of one channel and give a map (N, features).
     """
 
     def explain(model: nn.Module, inputs: Tensor, targets: Tensor) -> Tensor:
@@ -89,7 +90,7 @@ def other_class() -> Callable[..., Tensor]:
             classes = outputs.shape[1]
             if classes < 2:
                 raise InvalidArgument.of(
-                    "model", got="one with a single output", expected="at least two classes"
+                    "model", got="a model with a single output", expected="at least two classes"
                 )
             others = (targets + 1) % classes
             total = outputs.gather(1, others.unsqueeze(1)).sum()

@@ -1,4 +1,4 @@
-"""Explainers made from maps that were computed before, elsewhere or by someone else."""
+"""Explainers made from stored maps, which were computed outside pytest-xai."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -19,19 +19,19 @@ _SUMS = ("delta", "output")
 
 
 class StoredMaps:
-    """An explainer that has one map for each input of one subject, and can make no other.
+    """An explainer that holds one map for each input of one subject and cannot compute others.
 
     Args:
-        maps: floating, one map for each input of the subject, in their order: (N, *shape),
-            (N, 1, *spatial) or (N, *spatial).
-        origin: what errors call them.
+        maps: floating-point maps, one for each input of the subject, in the order of the inputs:
+            (N, *shape), (N, 1, *spatial) or (N, *spatial).
+        origin: the name of the maps in error messages.
 
     Raises:
-        InvalidArgument: not a floating tensor or array with one map or more.
+        InvalidArgument: ``maps`` is not a floating-point tensor or array of at least one map.
     """
 
     def __init__(self, maps: Tensor | np.ndarray[Any, Any], *, origin: str = "maps") -> None:
-        expected = "a floating tensor or array (N, ...) of maps"
+        expected = "a floating-point tensor or array (N, ...) of maps"
         if isinstance(maps, np.ndarray):
             if maps.dtype.kind != "f" or maps.dtype.itemsize > 8:
                 raise InvalidArgument.of(origin, got=f"dtype {maps.dtype}", expected=expected)
@@ -46,7 +46,7 @@ class StoredMaps:
         self._origin = origin
 
     def __call__(self, model: nn.Module, inputs: Tensor, targets: Tensor) -> Tensor:
-        """Make no map.
+        """Refuse to compute a map.
 
         Raises:
             NotApplicable: always.
@@ -54,20 +54,20 @@ class StoredMaps:
         raise NotApplicable(NEEDS_NEW)
 
     def stored_maps(self, images: Sequence[int], count: int) -> Tensor:
-        """Maps of some images of the subject, as they were stored.
+        """Return the stored maps of some images of the subject.
 
         Args:
-            images: their positions in the subject.
-            count: how many the subject has.
+            images: positions of the images in the subject.
+            count: number of inputs that the subject has.
 
         Raises:
-            InvalidArgument: there are not as many maps as inputs.
+            InvalidArgument: the number of maps differs from the number of inputs.
         """
         if len(self._maps) != count:
             raise InvalidArgument.of(
                 self._origin,
                 got=f"{len(self._maps)} maps",
-                expected=f"{count}, one for each input of the subject, in their order",
+                expected=f"{count}, one for each input of the subject, in the order of the inputs",
             )
         return self._maps[list(images)]
 
@@ -75,17 +75,18 @@ class StoredMaps:
 def stored_maps(
     *, path: str | None = None, key: str | None = None, sums_to: str | None = None
 ) -> Callable[..., Tensor]:
-    """Maps from a file, for the checks that need no new explanation (.npy or .safetensors).
+    """Maps from a .npy or .safetensors file, for checks that need no new explanation.
 
     Args:
-        path: of the file, from the current directory on; there is no default. It holds one
-            map for each input of the subject, in their order.
-        key: name of the tensor in a .safetensors file; None: its only one.
-        sums_to: what each map is said to sum to, which is then checked: "delta", the difference of
-            the outputs at input and baseline; "output", the output; None: nothing is said.
+        path: path of the file, which must be given; a relative path starts at the current
+            directory. The file holds one map for each input of the subject, in the same order.
+        key: name of the tensor in a .safetensors file; None if the file holds a single tensor.
+        sums_to: the value that each map should sum to, which is then checked: "delta" for the
+            difference between the outputs at the input and at the baseline, "output" for the
+            output. None makes no such claim.
 
     Raises:
-        InvalidArgument: there is no such file or tensor, or it holds no floating maps.
+        InvalidArgument: there is no such file or tensor, or it does not hold floating-point maps.
     """
     if path is None:
         raise InvalidArgument.of("path", got="None", expected="a .npy or .safetensors file of maps")
@@ -110,21 +111,23 @@ def from_maps(
         frozenset({'summation_to_delta'})
 
     Args:
-        maps: as `StoredMaps` takes them, or the path of a file.
+        maps: maps as for `StoredMaps`, or the path of a .npy or .safetensors file.
         key: as for `stored_maps`.
         sums_to: as for `stored_maps`.
 
     Returns:
-        The explainer under the name "stored", which `named` or a registration replaces.
+        The explainer with the name "stored". `named` or a registration can give it another name.
 
     Raises:
-        InvalidArgument: as `StoredMaps` and `stored_maps`.
+        InvalidArgument: an argument is wrong, as described for `StoredMaps` and `stored_maps`.
     """
     if isinstance(maps, (str, Path)):
         call = stored_maps(path=str(maps), key=key, sums_to=sums_to)
     else:
         if key is not None:
-            raise InvalidArgument.of("key", got=repr(key), expected="None: the maps have no names")
+            raise InvalidArgument.of(
+                "key", got=repr(key), expected="None, since a tensor in memory has no key"
+            )
         if sums_to is not None:
             choice("sums_to", sums_to, _SUMS)
         call = StoredMaps(maps)
@@ -137,7 +140,9 @@ def _read(file: Path, key: str | None) -> Tensor | np.ndarray[Any, Any]:
         raise InvalidArgument.of("path", got=repr(str(file)), expected="a file that exists")
     if file.suffix == ".npy":
         if key is not None:
-            raise InvalidArgument.of("key", got=repr(key), expected="None: a .npy has no names")
+            raise InvalidArgument.of(
+                "key", got=repr(key), expected="None, since a .npy file has no keys"
+            )
         return _array(file)
     if file.suffix == ".safetensors":
         return _tensor(file, key)
@@ -146,7 +151,7 @@ def _read(file: Path, key: str | None) -> Tensor | np.ndarray[Any, Any]:
 
 def _array(file: Path) -> np.ndarray[Any, Any]:
     try:
-        # No pickle is read, ever.
+        # A pickle could run any code, so it is never loaded.
         array = np.load(file, allow_pickle=False)
     except (ValueError, OSError, EOFError) as error:
         raise InvalidArgument.of(
@@ -173,7 +178,7 @@ def _tensor(file: Path, key: str | None) -> Tensor:
         raise InvalidArgument.of(
             "key",
             got=repr(key),
-            expected=f"one of {', '.join(sorted(tensors)) or 'none: it is empty'}",
+            expected=f"one of {', '.join(sorted(tensors))}" if tensors else "a file with tensors",
         )
     return tensors[key]
 

@@ -1,12 +1,12 @@
-"""Pure functions of attribution maps: tensors in, one float64 value per image out.
+"""Pure functions of attribution maps: they take tensors and return one float64 value per image.
 
-NaN is the answer where there is none: a map with NaN or inf, or one for which the measure is not
-defined. It stays with its image, and no limit is ever kept by it.
+The value is NaN for a map with NaN or inf, and for a map for which the measure is not defined. A
+NaN concerns its own image only, and a NaN never satisfies a limit.
 
-Where a map requires a gradient, the values of measures that are smooth in the maps' values have
-one, too: `cosine`, `pearson`, `ssim`, `centre_of_mass`, `centre_of_mass_shift`, `l1_distance`,
-`relative_difference`, `mass_inside` and `spatial`. Those of ranks, masks, histograms and
-transports have none.
+If a map requires a gradient, the values of measures that are smooth functions of the maps have one,
+too: `cosine`, `pearson`, `ssim`, `centre_of_mass`, `centre_of_mass_shift`, `l1_distance`,
+`relative_difference`, `mass_inside` and `spatial`. Measures of ranks, masks, histograms and
+transports have no gradient.
 """
 
 from pytest_xai.measures.differences import l1_distance, relative_difference, share_beyond

@@ -1,4 +1,4 @@
-"""What every measure asks of its maps and masks, and the precision it computes in."""
+"""Validates the maps and masks of measures, and converts them to float64."""
 
 import torch
 from torch import Tensor
@@ -17,14 +17,15 @@ __all__ = [
 
 
 def require_batch(tensor: object, argument: str) -> None:
-    """Ask for a floating tensor that holds one array per image.
+    """Require a floating tensor with one array per image.
 
     Args:
         tensor: what the caller passed.
         argument: its name in the caller's signature.
 
     Raises:
-        InvalidArgument: not a floating tensor (N, *shape) with at least one element per image.
+        InvalidArgument: it is not a floating tensor (N, *shape) with an element per image or
+            more.
     """
     expected = "a floating tensor (N, *shape) with at least one element per image"
     if not isinstance(tensor, Tensor):
@@ -35,14 +36,14 @@ def require_batch(tensor: object, argument: str) -> None:
 
 
 def require_masks(tensor: object, argument: str) -> None:
-    """Ask for a boolean tensor that holds one mask per image.
+    """Require a boolean tensor with one mask per image.
 
     Args:
         tensor: what the caller passed.
         argument: its name in the caller's signature.
 
     Raises:
-        InvalidArgument: not a boolean tensor (N, *shape) with at least one element per image.
+        InvalidArgument: it is not a boolean tensor (N, *shape) with one element per image or more.
     """
     expected = "a boolean tensor (N, *shape) with at least one element per image"
     if not isinstance(tensor, Tensor):
@@ -58,13 +59,13 @@ def _require_arrays(tensor: Tensor, argument: str, expected: str) -> None:
 
 
 def require_same(tensor: Tensor, argument: str, other: Tensor, other_argument: str) -> None:
-    """Ask two tensors to agree in shape and device.
+    """Require that two tensors have the same shape and device.
 
     Args:
-        tensor: the one that the message is about.
+        tensor: the tensor that the message is about.
         argument: its name in the caller's signature.
-        other: what it is held to.
-        other_argument: the name of that one.
+        other: the tensor with the required shape and device.
+        other_argument: name of ``other`` in the message.
 
     Raises:
         InvalidArgument: the shapes or the devices differ.
@@ -84,18 +85,18 @@ def require_same(tensor: Tensor, argument: str, other: Tensor, other_argument: s
 
 
 def float64_device(device: torch.device) -> torch.device:
-    """Where the tensors of a device are computed on in float64, which Apple's GPUs lack."""
+    """Return the device for float64 computations: the CPU for Apple's GPUs, which lack float64."""
     return torch.device("cpu") if device.type == "mps" else device
 
 
 def as_float64(tensor: Tensor) -> Tensor:
-    """The tensor in float64, on its own device where that has float64; its graph is kept."""
-    # In two steps: the conversion must happen on the device that can do it.
+    """Return the tensor in float64, on its own device if that has float64; its graph is kept."""
+    # In two steps, because the conversion must happen on a device that has float64.
     return tensor.to(float64_device(tensor.device)).to(torch.float64)
 
 
 def float64_pair(map_a: Tensor, map_b: Tensor) -> tuple[Tensor, Tensor]:
-    """The two maps of a measure, validated, in float64.
+    """Validate the two maps of a measure and return them in float64.
 
     Args:
         map_a: floating (N, *shape).
@@ -111,10 +112,10 @@ def float64_pair(map_a: Tensor, map_b: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def only_finite(values: Tensor, *maps: Tensor) -> Tensor:
-    """The values (N,), NaN for each image that has NaN or inf in one of its maps (N, *shape).
+    """Return the values (N,), with NaN for images whose maps (N, *shape) hold NaN or inf.
 
-    For measures whose arithmetic does not carry it along: ranks and comparisons make ordinary
-    numbers of NaN and inf.
+    It is for measures that do not propagate NaN and inf by themselves: ranks and comparisons turn
+    them into ordinary numbers.
     """
     for each in maps:
         values = values.masked_fill(~each.isfinite().flatten(1).all(1), torch.nan)

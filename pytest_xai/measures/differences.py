@@ -1,8 +1,8 @@
-"""How far two maps of the same image are apart.
+"""Differences between two maps of the same image.
 
-All take two batches of maps (N, *shape), compare the maps of each image, compute in float64 and
-return one value per image, (N,). NaN says that the value is not defined for that image: one of its
-maps holds NaN or inf, or is of the kind that the function names.
+All functions take two batches of maps (N, *shape), compare the two maps of each image, compute in
+float64 and return one value per image, (N,). The value is NaN where it is not defined: if one of
+the maps holds NaN or inf, or in the cases that the function names.
 """
 
 import math
@@ -17,16 +17,17 @@ __all__ = ["l1_distance", "relative_difference", "share_beyond"]
 
 
 def relative_difference(map_a: Tensor, map_b: Tensor) -> Tensor:
-    """Largest difference of two maps over their largest value, ``max|a-b| / max(max|a|, max|b|)``.
+    """Return the largest difference divided by the largest value of two maps.
 
-    Not per element: next to a pixel of 1e-12, rounding alone would be a large relative difference.
+    It is ``max|a-b| / max(max|a|, max|b|)``, and not computed per element: for a pixel of 1e-12,
+    rounding alone would be a large relative difference.
 
     Args:
         map_a: floating (N, *shape).
         map_b: floating, the shape of map_a.
 
     Returns:
-        (N,) float64, from 0 to 2; NaN where both maps are all zero.
+        (N,) float64, from 0 to 2; NaN if all values of both maps are zero.
 
     Raises:
         InvalidArgument: a map is not as above.
@@ -41,12 +42,14 @@ def relative_difference(map_a: Tensor, map_b: Tensor) -> Tensor:
 
 
 def share_beyond(map_a: Tensor, map_b: Tensor, *, rtol: float) -> Tensor:
-    """Share of the elements in which two maps differ, ``|a-b| > rtol * max(|a|, |b|)``, in [0, 1].
+    """Return the share of the elements in which two maps differ, in [0, 1].
+
+    An element differs if ``|a-b| > rtol * max(max|a|, max|b|)``.
 
     Args:
         map_a: floating (N, *shape).
         map_b: floating, the shape of map_a.
-        rtol: what rounding may do, as a share of the largest value, 0 or more.
+        rtol: tolerance for rounding errors, as a share of the largest value, 0 or more.
 
     Returns:
         (N,) float64.
@@ -66,30 +69,31 @@ def _largest(a: Tensor, b: Tensor) -> Tensor:
 
 
 def l1_distance(map_a: Tensor, map_b: Tensor) -> Tensor:
-    """Share of their mass that two maps put elsewhere, in [0, 1].
+    """Return the share of their mass that two maps put in different places, in [0, 1].
 
-    ``0.5 * sum|a/sum|a| - b/sum|b||``: for maps without negative values the total variation
-    distance, 1 minus the histogram intersection (Swain, Ballard, 1991, Color indexing); a value of
-    the other sign counts as mass elsewhere. Blind to the scale of either map.
+    It is ``0.5 * sum|a/sum|a| - b/sum|b||``. For maps without negative values this is the total
+    variation distance, which is 1 minus the histogram intersection (Swain, Ballard, 1991, Color
+    indexing). A value of the other sign counts as mass in a different place. The scale of either
+    map does not matter.
 
     Args:
         map_a: floating (N, *shape).
         map_b: floating, the shape of map_a.
 
     Returns:
-        (N,) float64; NaN where a map is all zero.
+        (N,) float64; NaN if all values of a map are zero.
 
     Raises:
         InvalidArgument: a map is not as above.
     """
     a, b = float64_pair(map_a, map_b)
     apart = (_mass(a.flatten(1)) - _mass(b.flatten(1))).abs().sum(1) / 2
-    # Rounding may leave the range by an ulp, and sequential tests rely on the range.
+    # Rounding errors may leave the range, and sequential tests rely on it.
     return apart.clamp(max=1)
 
 
 def _mass(rows: Tensor) -> Tensor:
-    """Each row over its sum of absolute values; NaN in a row all zero or not finite."""
+    """Divide each row by its sum of absolute values; NaN if the sum is zero or not finite."""
     # In two steps, so that no sum overflows.
     rows = rows / rows.abs().amax(1, keepdim=True)
     return rows / rows.abs().sum(1, keepdim=True)

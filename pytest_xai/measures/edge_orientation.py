@@ -1,4 +1,4 @@
-"""Which way the edges of two maps of the same image run."""
+"""Similarity of the directions of edges in two maps of the same image."""
 
 import torch
 from torch import Tensor
@@ -11,26 +11,27 @@ from pytest_xai.measures.similarity import spearman
 
 __all__ = ["SMALLEST", "hog", "oriented_gradients"]
 
-# Side of a cell in Adebayo's code, and how many cells a smaller map shall have along a side.
+# Side of a cell in Adebayo's code, and the number of cells along a side of a smaller map.
 _CELL, _CELLS = 16, 4
 # Side of the smallest map whose cells hold 2 x 2 pixels.
 SMALLEST = 2 * _CELLS
 
 
 def hog(map_a: Tensor, map_b: Tensor) -> Tensor:
-    """Rank correlation of two maps' histograms of oriented gradients, in [-1, 1].
+    """Return the rank correlation of two maps' histograms of oriented gradients, in [-1, 1].
 
-    The histograms of Dalal and Triggs (2005) of each map with its channels summed, scaled to
-    [0, 1], as in Adebayo et al. 2018, section 3: 9 directions, cells of 16 pixels a side, or a
-    quarter of the smallest side of smaller maps, blocks of 3 x 3 cells (L2-Hys).
+    The histograms are those of Dalal and Triggs (2005). As in Adebayo et al. 2018, section 3, the
+    channels of each map are summed and scaled to [0, 1]. There are 9 directions and blocks of
+    3 x 3 cells (L2-Hys). The side of a cell is 16 pixels, or a quarter of the smallest side if
+    that is less.
 
     Args:
         map_a: floating (N, C, H, W).
         map_b: floating, the shape of map_a.
 
     Returns:
-        (N,) float64; NaN where a map with its channels summed is constant, and for all images
-        where H or W is under 8.
+        (N,) float64; NaN if the sum over the channels of a map is constant, and for all images if
+        H or W is less than 8.
 
     Raises:
         InvalidArgument: a map is not as above.
@@ -46,10 +47,10 @@ def hog(map_a: Tensor, map_b: Tensor) -> Tensor:
 
 
 def oriented_gradients(pixels: Tensor) -> Tensor:
-    """The histograms of each map scaled to [0, 1], 0 throughout for a constant one.
+    """Return the histograms of each map scaled to [0, 1]; all 0 for a constant map.
 
     Args:
-        pixels: floating (N, H, W), sides of 8 and more.
+        pixels: floating (N, H, W), with H and W of 8 or more.
 
     Returns:
         (N, values) float64, without a graph.

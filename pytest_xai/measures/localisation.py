@@ -1,4 +1,4 @@
-"""Where a map points, beside a mask of the object that the image shows."""
+"""Compares where a map is large with a mask of the object in the image."""
 
 import numpy as np
 import torch
@@ -18,16 +18,16 @@ __all__ = ["mass_inside", "pointing_game"]
 
 
 def pointing_game(maps: Tensor, masks: Tensor, *, tolerance: float = 0.0) -> Tensor:
-    """Share of a map's largest values that lie in the mask or near it (Zhang et al. 2018).
+    """Return the share of a map's largest values in or near the mask (Zhang et al. 2018).
 
-    1 for a hit and 0 for a miss where one pixel holds the largest value; where several do, the
-    share of them, which is what a coin among them would hit on average.
+    If one pixel has the largest value, it is 1 for a hit and 0 for a miss. If several pixels have
+    it, it is the share of hits among them: the expected value for a random choice among them.
 
     Args:
         maps: floating (N, *spatial).
         masks: boolean, the shape of ``maps``.
-        tolerance: a hit may be this far from the mask, in pixels, at least 0; 15 in the paper, on
-            images of about 500.
+        tolerance: largest distance of a hit from the mask, in pixels, at least 0. The paper uses
+            15 on images of about 500 pixels.
 
     Returns:
         (N,) float64; NaN for an empty mask, a constant map and one with NaN or inf.
@@ -52,7 +52,7 @@ def pointing_game(maps: Tensor, masks: Tensor, *, tolerance: float = 0.0) -> Ten
 
 
 def mass_inside(maps: Tensor, masks: Tensor) -> Tensor:
-    """Share of the positive relevance that lies in the mask (Kohlbrenner et al. 2020).
+    """Return the share of the positive relevance in the mask (Kohlbrenner et al. 2020).
 
     Args:
         maps: floating (N, *spatial); negative values count as zero.
@@ -72,7 +72,7 @@ def mass_inside(maps: Tensor, masks: Tensor) -> Tensor:
         [0.75]
     """
     rows, inside = _rows(maps, masks)
-    # Scaled by the largest value: a sum of huge ones would be infinite.
+    # Scaled by the largest value, because a sum of huge values would be infinite.
     positive = rows.clamp_min(0) / rows.amax(1, keepdim=True).clamp_min(
         torch.finfo(rows.dtype).tiny
     )
@@ -81,7 +81,7 @@ def mass_inside(maps: Tensor, masks: Tensor) -> Tensor:
 
 
 def _near(masks: Tensor, tolerance: float) -> Tensor:
-    """Masks that are true up to this far from where they were, straight across."""
+    """Extend the masks by this Euclidean distance."""
     outside = (~masks).cpu().numpy()
     return torch.from_numpy(
         np.stack([distance_transform_edt(each) <= tolerance for each in outside])

@@ -1,4 +1,4 @@
-"""From maps to masks of their largest values, and from channels to pixels."""
+"""Masks of the largest values of maps, and sums over the channels of maps."""
 
 import math
 
@@ -11,15 +11,15 @@ __all__ = ["spatial", "topk_mask"]
 
 
 def topk_mask(maps: Tensor, fraction: float = 0.1) -> Tensor:
-    """Mark the k = ceil(fraction * size) largest values of each map, size its number of elements.
+    """Mark the k largest values of each map, where k = ceil(fraction * number of elements).
 
-    Values are ranked as they are: a large negative value is small. A mask holds
+    Values are ranked with their sign, so that a large negative value is small. A mask holds
 
-    - k elements where the k-th largest value is larger than the next one;
-    - more where they are equal: all elements of that value, as no one of them is before another;
-    - fewer where that value is the map's minimum, the floor of a sparse map such as the zeros of
-      a rectified one: the elements above the floor;
-    - none for a constant map, and for a map with NaN or inf.
+    - k elements if the k-th largest value is larger than the next one;
+    - more if the two are equal: all elements of that value, because their order is not defined;
+    - fewer if that value is the map's minimum, such as the zeros of a rectified map: only the
+      elements above the minimum;
+    - no elements for a constant map, and for a map with NaN or inf.
 
     Args:
         maps: floating (N, *shape).
@@ -55,16 +55,16 @@ def topk_mask(maps: Tensor, fraction: float = 0.1) -> Tensor:
 
 
 def spatial(maps: Tensor) -> Tensor:
-    """Sum the channels of each map: one value per pixel, in float64.
+    """Sum the channels of each map, to one value per pixel in float64.
 
-    A sum, because attributions are shares of the output and shares add up: the pixel gets what
-    its channels got. A maximum or a norm would lose the sign and the total.
+    It is a sum because attributions are shares of the output, and shares add up. A maximum or a
+    norm would lose the sign and the total.
 
     Args:
-        maps: floating (N, C, *spatial), or tables (N, F), which have no channels and stay.
+        maps: floating (N, C, *spatial), or tables (N, F), which have no channels.
 
     Returns:
-        (N, *spatial) or (N, F), float64.
+        (N, *spatial), or tables as they are (N, F); float64.
 
     Raises:
         InvalidArgument: ``maps`` is not as above.

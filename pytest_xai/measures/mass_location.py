@@ -1,8 +1,8 @@
-"""How far the mass of a map lies from that of another map of the same image.
+"""Distances between the mass of two maps of the same image.
 
-The mass of a pixel is the absolute value of the sum of its channels (`spatial`), as a share of that
-of all pixels. Distances are shares of the longest there is between two pixels, so that maps of any
-size compare.
+The mass of a pixel is the absolute value of the sum of its channels (`spatial`), as a share of the
+mass of all pixels. Distances are shares of the longest distance between two pixels, so that they do
+not depend on the size of the maps.
 """
 
 import math
@@ -20,17 +20,17 @@ __all__ = ["centre_of_mass", "centre_of_mass_shift", "earth_mover"]
 
 
 def centre_of_mass(maps: Tensor) -> Tensor:
-    """Mean place of the mass of each map, in pixels from the first one.
+    """Return the mean position of the mass of each map, in pixels from the first pixel.
 
     Args:
         maps: floating (N, C, *spatial), one or more spatial axes.
 
     Returns:
         (N, axes) float64, in the order of the axes; NaN for a map whose channels sum to zero
-        everywhere and for one with NaN or inf.
+        everywhere, and for a map with NaN or inf.
 
     Raises:
-        InvalidArgument: ``maps`` is not as above. Tables (N, F) have no places.
+        InvalidArgument: ``maps`` is not as above. Tables (N, F) have no positions.
 
     Example:
         >>> centre_of_mass(torch.tensor([[[[0.0, 1.0], [0.0, -3.0]]]])).tolist()
@@ -41,10 +41,10 @@ def centre_of_mass(maps: Tensor) -> Tensor:
 
 
 def centre_of_mass_shift(map_a: Tensor, map_b: Tensor) -> Tensor:
-    """Distance of the centres of mass of two maps, as a share of the diagonal, in [0, 1].
+    """Return the distance of the centres of mass as a share of the diagonal, in [0, 1].
 
-    The measure of Ghorbani, Abid, Zou, 2019 (Interpretation of neural networks is fragile), whose
-    maps are absolute values, over the distance of the outermost pixels' centres.
+    It is the measure of Ghorbani, Abid, Zou, 2019 (Interpretation of neural networks is fragile),
+    whose maps are absolute values, divided by the distance of opposite corner pixels' centres.
 
     Args:
         map_a: floating (N, C, *spatial), one or more spatial axes.
@@ -54,7 +54,7 @@ def centre_of_mass_shift(map_a: Tensor, map_b: Tensor) -> Tensor:
         (N,) float64; NaN where a map's channels sum to zero everywhere, and for maps of one pixel.
 
     Raises:
-        InvalidArgument: a map is not as above. Tables (N, F) have no places.
+        InvalidArgument: a map is not as above. Tables (N, F) have no positions.
     """
     a, b = (_mass(each, "map_a") for each in float64_pair(map_a, map_b))
     diagonal = math.hypot(*(side - 1 for side in a.shape[1:]))
@@ -63,13 +63,14 @@ def centre_of_mass_shift(map_a: Tensor, map_b: Tensor) -> Tensor:
 
 
 def earth_mover(map_a: Tensor, map_b: Tensor) -> Tensor:
-    """Least work that makes the mass of one map that of the other, in [0, 1].
+    """Return the earth mover's distance between the mass of two maps, in [0, 1].
 
-    The mean distance over which mass has to be moved if every bit of it goes the best way (Rubner,
-    Tomasi, Guibas, 2000, The earth mover's distance as a metric for image retrieval), along the
-    axes: |dy| + |dx|, as a share of that between opposite corners. Exact: the cheapest flow between
-    neighbouring pixels, by linear programming (Ling, Okada, 2007, An efficient earth mover's
-    distance algorithm). A map of 28 x 28 takes a tenth of a second, one of 112 x 112 some seconds.
+    It is the smallest mean distance over which mass has to be moved to turn one map into the other
+    (Rubner, Tomasi, Guibas, 2000, The earth mover's distance as a metric for image retrieval). The
+    distance is |dy| + |dx|, as a share of that between opposite corners. The value is exact: the
+    cheapest flow between neighbouring pixels, by linear programming (Ling, Okada, 2007, An
+    efficient earth mover's distance algorithm). A map of 28 x 28 takes a tenth of a second, a map
+    of 112 x 112 takes some seconds.
 
     Args:
         map_a: floating (N, C, *spatial), one or more spatial axes.
@@ -79,7 +80,7 @@ def earth_mover(map_a: Tensor, map_b: Tensor) -> Tensor:
         (N,) float64; NaN where a map's channels sum to zero everywhere, and for maps of one pixel.
 
     Raises:
-        InvalidArgument: a map is not as above. Tables (N, F) have no places.
+        InvalidArgument: a map is not as above. Tables (N, F) have no positions.
     """
     a, b = (_mass(each, "map_a").detach() for each in float64_pair(map_a, map_b))
     longest = sum(side - 1 for side in a.shape[1:])
@@ -91,7 +92,7 @@ def earth_mover(map_a: Tensor, map_b: Tensor) -> Tensor:
 
 
 def _mass(maps: Tensor, argument: str) -> Tensor:
-    """Shares of the mass, (N, *spatial); NaN in a map without mass or not finite."""
+    """Return shares of the mass, (N, *spatial); NaN for a map without mass or not finite."""
     if maps.ndim < 3:
         raise InvalidArgument.of(
             argument, got=f"shape {tuple(maps.shape)}", expected="(N, C, *spatial)"
@@ -105,7 +106,7 @@ def _mass(maps: Tensor, argument: str) -> Tensor:
 
 
 def _centre(mass: Tensor) -> Tensor:
-    """Mean place along each axis, (N, axes)."""
+    """Return the mean position along each axis, (N, axes)."""
     centres = []
     for axis in range(1, mass.ndim):
         others = tuple(each for each in range(1, mass.ndim) if each != axis)
@@ -115,8 +116,8 @@ def _centre(mass: Tensor) -> Tensor:
 
 
 def _work(surplus: np.ndarray) -> float:
-    """Mass times distance of the cheapest flow that levels the surplus, which sums to zero."""
-    from scipy import sparse  # not at the top: listing checks needs none of it
+    """Return the cost of the cheapest flow that levels the surplus, which sums to zero."""
+    from scipy import sparse  # not at the top, because listing checks does not need it
     from scipy.optimize import linprog
 
     places = np.arange(surplus.size).reshape(surplus.shape)
@@ -129,7 +130,7 @@ def _work(surplus: np.ndarray) -> float:
     flows = np.arange(len(start))
     leaving = sparse.coo_array((np.ones(len(flows)), (start, flows)), (places.size, len(flows)))
     coming = sparse.coo_array((np.ones(len(flows)), (stop, flows)), (places.size, len(flows)))
-    # Times the number of pixels: the solver's tolerance is absolute.
+    # Scaled by the number of pixels, because the tolerance of the solver is absolute.
     level = (surplus * surplus.size).ravel()
     balance: Any = (leaving - coming).tocsr()
     found = linprog(np.ones(len(flows)), A_eq=balance, b_eq=level)

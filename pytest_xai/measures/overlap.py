@@ -1,8 +1,8 @@
-"""How much of their top two maps of the same image share.
+"""Overlap of the largest values of two maps of the same image.
 
-All take two batches (N, *shape), compare what belongs to the same image and return one float64
-value per image, (N,). NaN says that the value is not defined for that image: one of its maps holds
-NaN or inf, or is of the kind that the function names.
+All functions take two batches (N, *shape), compare the two maps or masks of each image and return
+one float64 value per image, (N,). The value is NaN where it is not defined: if one of the maps
+holds NaN or inf, or in the cases that the function names.
 """
 
 import torch
@@ -20,11 +20,11 @@ __all__ = ["dice", "dice_of_masks", "iou", "iou_of_masks", "topk_intersection"]
 
 
 def dice(map_a: Tensor, map_b: Tensor, *, fraction: float = 0.1) -> Tensor:
-    """Dice coefficient of the largest values of two maps, in [0, 1].
+    """Return the Dice coefficient of the largest values of two maps, in [0, 1].
 
-    ``2 |A and B| / (|A| + |B|)`` of the masks A and B of ``topk_mask`` (Dice, L. R., 1945, Measures
-    of the amount of ecologic association between species). Two independent maps have about
-    ``fraction``.
+    It is ``2 |A and B| / (|A| + |B|)`` of the masks A and B of ``topk_mask`` (Dice, L. R., 1945,
+    Measures of the amount of ecologic association between species). For two independent maps it
+    is about ``fraction``.
 
     Args:
         map_a: floating (N, *shape).
@@ -32,7 +32,7 @@ def dice(map_a: Tensor, map_b: Tensor, *, fraction: float = 0.1) -> Tensor:
         fraction: share of the elements that count as the largest, above 0 and at most 1.
 
     Returns:
-        (N,) float64; NaN where a map is constant, as nothing is largest in it.
+        (N,) float64; NaN if a map is constant, because it has no largest values.
 
     Raises:
         InvalidArgument: an argument is not as above.
@@ -48,10 +48,10 @@ def dice(map_a: Tensor, map_b: Tensor, *, fraction: float = 0.1) -> Tensor:
 
 
 def iou(map_a: Tensor, map_b: Tensor, *, fraction: float = 0.1) -> Tensor:
-    """Intersection over union of the largest values of two maps, in [0, 1].
+    """Return the intersection over union of the largest values of two maps, in [0, 1].
 
-    ``|A and B| / |A or B|`` of the masks A and B of ``topk_mask`` (Jaccard, P., 1912, The
-    distribution of the flora in the alpine zone). ``dice = 2 iou / (1 + iou)``.
+    It is ``|A and B| / |A or B|`` of the masks A and B of ``topk_mask`` (Jaccard, P., 1912, The
+    distribution of the flora in the alpine zone), and ``dice = 2 iou / (1 + iou)``.
 
     Args:
         map_a: floating (N, *shape).
@@ -59,7 +59,7 @@ def iou(map_a: Tensor, map_b: Tensor, *, fraction: float = 0.1) -> Tensor:
         fraction: share of the elements that count as the largest, above 0 and at most 1.
 
     Returns:
-        (N,) float64; NaN where a map is constant, as nothing is largest in it.
+        (N,) float64; NaN if a map is constant, because it has no largest values.
 
     Raises:
         InvalidArgument: an argument is not as above.
@@ -69,12 +69,12 @@ def iou(map_a: Tensor, map_b: Tensor, *, fraction: float = 0.1) -> Tensor:
 
 
 def topk_intersection(map_a: Tensor, map_b: Tensor, *, fraction: float = 0.1) -> Tensor:
-    """Share of the largest values of one map that are among the largest of the other, in [0, 1].
+    """Return the share of largest values that two maps have in common, in [0, 1].
 
-    ``|A and B| / max(|A|, |B|)`` of the masks A and B of ``topk_mask``: where no values are equal
-    both hold k elements, and this is the k-th part of what they share (Ghorbani, Abid, Zou, 2019,
-    Interpretation of neural networks is fragile) and Dice. Where one mask is larger because of
-    equal values, all of it has to be met.
+    It is ``|A and B| / max(|A|, |B|)`` of the masks A and B of ``topk_mask``. If no values are
+    equal, both masks hold k elements, and this is the number of common elements divided by k
+    (Ghorbani, Abid, Zou, 2019, Interpretation of neural networks is fragile), and equal to Dice. If
+    equal values make one mask larger, the share refers to the larger mask.
 
     Args:
         map_a: floating (N, *shape).
@@ -82,7 +82,7 @@ def topk_intersection(map_a: Tensor, map_b: Tensor, *, fraction: float = 0.1) ->
         fraction: share of the elements that count as the largest, above 0 and at most 1.
 
     Returns:
-        (N,) float64; NaN where a map is constant, as nothing is largest in it.
+        (N,) float64; NaN if a map is constant, because it has no largest values.
 
     Raises:
         InvalidArgument: an argument is not as above.
@@ -94,14 +94,14 @@ def topk_intersection(map_a: Tensor, map_b: Tensor, *, fraction: float = 0.1) ->
 
 
 def dice_of_masks(mask_a: Tensor, mask_b: Tensor) -> Tensor:
-    """Dice coefficient of given masks, ``2 |A and B| / (|A| + |B|)``, in [0, 1].
+    """Return the Dice coefficient of given masks, ``2 |A and B| / (|A| + |B|)``, in [0, 1].
 
     Args:
         mask_a: boolean (N, *shape).
         mask_b: boolean, the shape of mask_a.
 
     Returns:
-        (N,) float64; 1 where both masks are empty, 0 where one is.
+        (N,) float64; 1 if both masks are empty, 0 if only one is.
 
     Raises:
         InvalidArgument: a mask is not as above.
@@ -111,14 +111,14 @@ def dice_of_masks(mask_a: Tensor, mask_b: Tensor) -> Tensor:
 
 
 def iou_of_masks(mask_a: Tensor, mask_b: Tensor) -> Tensor:
-    """Intersection over union of given masks, ``|A and B| / |A or B|``, in [0, 1].
+    """Return the intersection over union of given masks, ``|A and B| / |A or B|``, in [0, 1].
 
     Args:
         mask_a: boolean (N, *shape).
         mask_b: boolean, the shape of mask_a.
 
     Returns:
-        (N,) float64; 1 where both masks are empty, 0 where one is.
+        (N,) float64; 1 if both masks are empty, 0 if only one is.
 
     Raises:
         InvalidArgument: a mask is not as above.
@@ -139,7 +139,7 @@ def _where_ranked(values: Tensor, masks: tuple[Tensor, Tensor]) -> Tensor:
 
 
 def _counts(mask_a: Tensor, mask_b: Tensor) -> tuple[Tensor, Tensor]:
-    """``|A and B|`` and ``|A| + |B|`` of each image."""
+    """Return ``|A and B|`` and ``|A| + |B|`` of each image."""
     require_masks(mask_a, "mask_a")
     require_masks(mask_b, "mask_b")
     require_same(mask_b, "mask_b", mask_a, "mask_a")

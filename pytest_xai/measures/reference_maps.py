@@ -1,7 +1,7 @@
-"""What "unrelated" means: the maps of other images, against which similarities are held.
+"""Reference maps: the map of another image shows how similar unrelated maps are.
 
-Maps of different images are far from uncorrelated where they share structure (borders, centred
-objects, smooth upsampling), so no similarity is ever compared with zero.
+Maps of different images are correlated if they share structure (borders, centred objects, smooth
+upsampling). So a similarity is never compared with zero, but with that of another image's map.
 """
 
 from collections.abc import Callable
@@ -11,20 +11,20 @@ from torch import Tensor
 
 from pytest_xai.errors import NotApplicable
 
-__all__ = ["halfway", "partners", "unrelated"]
+__all__ = ["halfway", "other_images", "unrelated"]
 
 
-def partners(targets: Tensor) -> Tensor:
-    """For each image the nearest following one of another target, LongTensor (n,).
+def other_images(targets: Tensor) -> Tensor:
+    """Return for each image the nearest following image of another target, LongTensor (n,).
 
-    The next image where all targets are the same; after the last image comes the first.
+    If all targets are the same, it is the next image. The first image follows the last one.
 
     Raises:
         NotApplicable: there is only one image.
     """
     count = len(targets)
     if count < 2:
-        raise NotApplicable("needs two images or more: the null is the map of another image")
+        raise NotApplicable("needs two images or more: the reference is the map of another image")
     found = torch.arange(count, device=targets.device)
     open_ = torch.ones(count, dtype=torch.bool, device=targets.device)
     for step in range(1, count):
@@ -37,14 +37,14 @@ def partners(targets: Tensor) -> Tensor:
 
 
 def unrelated(maps: Tensor, targets: Tensor, measure: Callable[[Tensor, Tensor], Tensor]) -> Tensor:
-    """The measure of each image's map and another image's, (n,)."""
-    return measure(maps, maps[partners(targets)])
+    """Return the measure of each image's map and the map of another image, (n,)."""
+    return measure(maps, maps[other_images(targets)])
 
 
 def halfway(near: Tensor | float, far: Tensor) -> Tensor:
-    """The middle between what a map has to be like and what it must not be like, (n,).
+    """Return the middle between the value of equal maps and that of unrelated maps, (n,).
 
-    On one side of it a map is more like the first, on the other more like the second: the only
-    limit between two references that does not favour either.
+    On one side of it a map is closer to the first reference, on the other side to the second. It
+    is the only limit between two references that favours neither.
     """
     return (near + far) / 2

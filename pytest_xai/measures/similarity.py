@@ -1,8 +1,8 @@
-"""How alike two maps of the same image are: ranks, correlation, direction, structure.
+"""Similarity of two maps of the same image: correlation, ranks, direction and structure.
 
-All take two batches of maps (N, *shape), compare the maps of each image, compute in float64 and
-return one value per image, (N,). NaN says that the value is not defined for that image: one of its
-maps holds NaN or inf, or is of the kind that the function names.
+All functions take two batches of maps (N, *shape), compare the two maps of each image, compute in
+float64 and return one value per image, (N,). The value is NaN where it is not defined: if one of
+the maps holds NaN or inf, or in the cases that the function names.
 """
 
 import torch
@@ -19,18 +19,19 @@ _STABILISERS = ((0.01 * 2) ** 2, (0.03 * 2) ** 2)  # C1, C2 of Wang et al. for a
 
 
 def spearman(map_a: Tensor, map_b: Tensor) -> Tensor:
-    """Rank correlation of two maps, signed, in [-1, 1].
+    """Return Spearman's rank correlation of two maps, in [-1, 1].
 
-    Pearson's correlation of the ranks, tied values at their average rank (Spearman, C., 1904, The
-    proof and measurement of association between two things). Blind to any increasing change of the
-    values. Two unrelated smooth maps do not have 0 but something like -0.2 or 0.2.
+    It is Pearson's correlation of the ranks, where tied values have their average rank (Spearman,
+    C., 1904, The proof and measurement of association between two things). An increasing function
+    of the values does not change it. For two unrelated smooth maps it is not 0, but often around
+    -0.2 or 0.2.
 
     Args:
         map_a: floating (N, *shape).
         map_b: floating, the shape of map_a.
 
     Returns:
-        (N,) float64; NaN where a map is constant.
+        (N,) float64; NaN if a map is constant.
 
     Raises:
         InvalidArgument: a map is not as above.
@@ -44,18 +45,18 @@ def spearman(map_a: Tensor, map_b: Tensor) -> Tensor:
 
 
 def kendall(map_a: Tensor, map_b: Tensor) -> Tensor:
-    """Rank correlation by pairs of values, tau-b, signed, in [-1, 1].
+    """Return Kendall's rank correlation of two maps, tau-b, in [-1, 1].
 
-    Of all pairs of places, those that both maps order alike less those that they order against
-    each other, over the root of the numbers of pairs that either map orders at all (Kendall, M. G.,
-    1945, The treatment of ties in ranking problems).
+    It is the number of concordant pairs of elements minus the number of discordant pairs, divided
+    by the geometric mean of the two maps' numbers of pairs without ties (Kendall, M. G., 1945, The
+    treatment of ties in ranking problems).
 
     Args:
         map_a: floating (N, *shape).
         map_b: floating, the shape of map_a.
 
     Returns:
-        (N,) float64; NaN where a map is constant.
+        (N,) float64; NaN if a map is constant.
 
     Raises:
         InvalidArgument: a map is not as above.
@@ -66,10 +67,10 @@ def kendall(map_a: Tensor, map_b: Tensor) -> Tensor:
     """
     a, b = float64_pair(map_a, map_b)
     if a[:1].numel() == 2:
-        return spearman(a, b)  # the same of one pair, for which SciPy has no p-value
+        return spearman(a, b)  # the same for one pair, for which SciPy has no p-value
     from scipy.stats import kendalltau  # not at the top, as in `ranks`
 
-    # The exact distribution behind a p-value that nobody asked for would take longer than tau.
+    # The exact p-value, which is not used, would take longer to compute than tau.
     found = [
         float(kendalltau(*rows, method="asymptotic").statistic)
         for rows in zip(*(ranks(each).cpu().numpy() for each in (a, b)), strict=True)
@@ -78,17 +79,17 @@ def kendall(map_a: Tensor, map_b: Tensor) -> Tensor:
 
 
 def pearson(map_a: Tensor, map_b: Tensor) -> Tensor:
-    """Correlation of the values of two maps, signed, in [-1, 1].
+    """Return Pearson's correlation of the values of two maps, in [-1, 1].
 
-    Covariance over the product of the standard deviations (Pearson, K., 1895, Notes on regression
-    and inheritance in the case of two parents).
+    It is the covariance divided by the product of the standard deviations (Pearson, K., 1895, Notes
+    on regression and inheritance in the case of two parents).
 
     Args:
         map_a: floating (N, *shape).
         map_b: floating, the shape of map_a.
 
     Returns:
-        (N,) float64; NaN where a map is constant.
+        (N,) float64; NaN if a map is constant.
 
     Raises:
         InvalidArgument: a map is not as above.
@@ -98,14 +99,14 @@ def pearson(map_a: Tensor, map_b: Tensor) -> Tensor:
 
 
 def cosine(map_a: Tensor, map_b: Tensor) -> Tensor:
-    """Cosine of the angle between two maps seen as vectors, ``<a, b> / (|a| |b|)``, in [-1, 1].
+    """Return the cosine of the angle between two maps, ``<a, b> / (|a| |b|)``, in [-1, 1].
 
     Args:
         map_a: floating (N, *shape).
         map_b: floating, the shape of map_a.
 
     Returns:
-        (N,) float64; NaN where a map is all zero. Other constant maps have a direction.
+        (N,) float64; NaN if all values of a map are zero. Other constant maps have a direction.
 
     Raises:
         InvalidArgument: a map is not as above.
@@ -115,23 +116,24 @@ def cosine(map_a: Tensor, map_b: Tensor) -> Tensor:
 
 
 def ssim(map_a: Tensor, map_b: Tensor) -> Tensor:
-    """Structural similarity of two maps, in [-1, 1].
+    """Return the structural similarity of two maps, in [-1, 1].
 
-    Mean over the pixels of ``(2 ma mb + C1)(2 cab + C2) / ((ma^2 + mb^2 + C1)(va + vb + C2))`` with
-    ``ma, va, cab`` the mean, variance and covariance in a window around the pixel (Wang, Bovik,
-    Sheikh, Simoncelli, 2004, Image quality assessment, equation 13), computed as scikit-image does
-    by default: uniform window of side 7, sample covariance, only pixels whose window fits. Channels
-    are summed (``spatial``) and each map is divided by its own largest absolute value, so that maps
-    of different scale compare and the data range is 2. Where the smallest side is under 7 the
-    window is the largest odd one that fits.
+    It is the mean over the pixels of
+    ``(2 ma mb + C1)(2 cab + C2) / ((ma^2 + mb^2 + C1)(va + vb + C2))``, where ``ma, va, cab`` are
+    the mean, variance and covariance in a window around the pixel (Wang, Bovik, Sheikh, Simoncelli,
+    2004, Image quality assessment, equation 13). It is computed as scikit-image does by default:
+    with a uniform window of side 7, the sample covariance, and only the pixels whose window fits.
+    Channels are summed (``spatial``) and each map is divided by its own largest absolute value, so
+    that the scale of the maps does not matter and the data range is 2. If the smallest side is less
+    than 7, the window is the largest odd one that fits.
 
     Args:
         map_a: floating (N, C, *spatial), one or more spatial axes.
         map_b: floating, the shape of map_a.
 
     Returns:
-        (N,) float64; NaN where a map with its channels summed is constant, and for all images
-        where a spatial side is under 3.
+        (N,) float64; NaN if the sum over the channels of a map is constant, and for all images if
+        a spatial side is less than 3.
 
     Raises:
         InvalidArgument: a map is not as above. Tables (N, F) have no windows.
@@ -151,9 +153,16 @@ def ssim(map_a: Tensor, map_b: Tensor) -> Tensor:
 
 
 def ranks(maps: Tensor) -> Tensor:
-    """Rank of each value in its map, tied values at their average: (N, *shape) to (N, values)."""
+    """Return the rank of each value in its map, with average ranks for ties.
+
+    Args:
+        maps: floating (N, *shape).
+
+    Returns:
+        (N, values) float64, without a graph.
+    """
     rows = maps.detach().double().flatten(1)
-    # Not at the top: it takes over half a second to import, and listing checks needs no ranks.
+    # Not at the top, because the import takes over half a second and listing checks needs no ranks.
     from scipy.stats import rankdata
 
     return torch.from_numpy(rankdata(rows.cpu().numpy(), axis=1)).to(rows.device)
@@ -164,25 +173,25 @@ def _correlation(a: Tensor, b: Tensor) -> Tensor:
 
 
 def _centred(rows: Tensor) -> Tensor:
-    """Each row shifted and scaled to [0, 1], then to mean 0; NaN in a row constant or not finite.
+    """Scale each row to [0, 1], then shift it to mean 0; NaN if it is constant or not finite.
 
-    In this order, no square over- or underflows, and a constant row cannot pass as a varying one
-    because its mean was rounded.
+    In this order, no square over- or underflows, and rounding of the mean cannot make a constant
+    row look like a varying one.
     """
-    # Not aminmax, which has no derivative in torch 2.6.
+    # Not aminmax, because it has no derivative in torch 2.6.
     low, high = rows.amin(1, keepdim=True), rows.amax(1, keepdim=True)
     unit = (rows - low) / (high - low)
     return unit - unit.mean(1, keepdim=True)
 
 
 def _cosine(a: Tensor, b: Tensor) -> Tensor:
-    # One root of the product: equal rows give exactly 1. The clamp: rounding may leave the range by
-    # an ulp, and sequential tests rely on the range.
+    # One square root of the product, so that equal rows give exactly 1. The clamp is there because
+    # rounding errors may leave the range, and sequential tests rely on it.
     return ((a * b).sum(1) / ((a * a).sum(1) * (b * b).sum(1)).sqrt()).clamp(-1, 1)
 
 
 def _to_unit(maps: Tensor) -> Tensor:
-    """Each map divided by its largest absolute value; NaN in a map all zero or not finite."""
+    """Divide each map by its largest absolute value; NaN if that is zero or not finite."""
     axes = tuple(range(1, maps.ndim))
     return maps / maps.abs().amax(axes, keepdim=True)
 
@@ -206,7 +215,7 @@ def _windowed_similarity(a: Tensor, b: Tensor, window: int) -> Tensor:
 
 
 def _box_mean(maps: Tensor, window: int) -> Tensor:
-    """Means of all windows that fit, one axis after the other: any number of axes, few sums."""
+    """Return the means of all windows that fit, computed one axis after the other."""
     for axis in range(1, maps.ndim):
         maps = maps.unfold(axis, window, 1).mean(-1)
     return maps

@@ -1,4 +1,4 @@
-"""A grammar of small networks, with the structures that explainers stumble over."""
+"""A grammar of small networks with structures that cause errors in explainers."""
 
 from pytest_xai.networks.by_structure import STRUCTURES
 from pytest_xai.networks.draft import Draft, kind_of_input

@@ -1,4 +1,4 @@
-"""One small network for every structure that explainers stumble over."""
+"""One small network for every structure that causes errors in explainers."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -63,7 +63,7 @@ _ACTIVATIONS = {
 _NORMS = {
     "batch-norm": _image(_CONV, Step("batch-norm"), _RELU),
     "group-norm": _image(_CONV, Step("group-norm", groups=2), _RELU),
-    # The weights of seed 0 leave nothing of it.
+    # With the weights of seed 0, the ReLU never switches.
     "layer-norm": replace(_inside(Step("layer-norm"), _RELU), seed=1),
     "instance-norm": _image(_CONV, Step("instance-norm"), _RELU),
 }
@@ -100,4 +100,4 @@ _FORMATS = {
 STRUCTURES: Mapping[str, Plan] = MappingProxyType(
     {**_LAYERS, **_ACTIVATIONS, **_NORMS, **_POOLS, **_WIRING, **_FORMATS}
 )
-"""A plan for every structure: by the names that `Plan.structures` gives."""
+"""A plan for every structure, by the names in `Plan.structures`."""

@@ -1,4 +1,4 @@
-"""A network's source while it is written: modules, lines of ``forward``, the shape so far."""
+"""The source code of a network under construction: modules, lines of ``forward``, shape."""
 
 from dataclasses import dataclass, field, replace
 
@@ -11,10 +11,13 @@ _KINDS = {1: "table", 2: "signal", 3: "image", 4: "volume"}
 
 
 def kind_of_input(shape: tuple[int, ...]) -> str:
-    """What inputs of a shape without the batch are: table, signal, image or volume.
+    """Return the kind of inputs with this shape: table, signal, image or volume.
+
+    The shape is that of one input, without the batch.
 
     Raises:
-        InvalidArgument: it is not (F,), (C, L), (C, H, W) or (C, D, H, W) of sizes from 1 on.
+        InvalidArgument: the shape is not (F,), (C, L), (C, H, W) or (C, D, H, W) with positive
+            sizes.
     """
     if len(shape) not in _KINDS or not all(isinstance(size, int) and size > 0 for size in shape):
         raise InvalidArgument.of(
@@ -25,16 +28,16 @@ def kind_of_input(shape: tuple[int, ...]) -> str:
 
 @dataclass(slots=True)
 class Draft:
-    """What the steps so far have written.
+    """The source code that the steps so far have written.
 
     Attributes:
         shape: shape of ``x`` without the batch.
-        modules: attribute of the network to the source of what it holds, in order.
-        lines: of ``forward``.
-        structures: names of the structures that were met.
-        chain: every line applies one new module to ``x``, so that a Sequential says it all.
+        modules: source code of each attribute of the network by name, in order.
+        lines: lines of ``forward``.
+        structures: names of the structures so far.
+        chain: every line applies one new module to ``x``, so that the network is a Sequential.
         fan_in: largest number of terms in one sum of a layer.
-        last: kind of the step before; "" at the start and behind a fork.
+        last: kind of the previous step; "" at the start and after a fork.
         strided: ``x`` may not be contiguous, so that ``view`` would raise.
     """
 
@@ -49,11 +52,11 @@ class Draft:
 
     @property
     def rank(self) -> int:
-        """Number of axes behind the channels: 0 for a table, 2 for images."""
+        """Number of axes after the channels: 0 for a table, 2 for images."""
         return len(self.shape) - 1
 
     def copy(self) -> "Draft":
-        """A draft that can be written on without touching this one."""
+        """Return an independent copy."""
         return replace(
             self,
             modules=dict(self.modules),
@@ -61,40 +64,40 @@ class Draft:
             structures=set(self.structures),
         )
 
-    def hold(self, stem: str, source: str) -> str:
-        """Give the network a new attribute, such as ``conv1``, and return its name."""
+    def add_module(self, stem: str, source: str) -> str:
+        """Add a new attribute, such as ``conv1``, and return its name."""
         number = 1 + sum(name.rstrip("0123456789") == stem for name in self.modules)
         self.modules[f"{stem}{number}"] = source
         return f"{stem}{number}"
 
     def apply(self, stem: str, source: str) -> None:
-        """Send ``x`` through a new module."""
-        self.lines.append(f"x = self.{self.hold(stem, source)}(x)")
+        """Apply a new module to ``x``."""
+        self.lines.append(f"x = self.{self.add_module(stem, source)}(x)")
 
     def reuse(self, stem: str, source: str) -> bool:
-        """Send ``x`` through the module of this source that is there; a new one if none is.
+        """Apply the existing module with this source to ``x``, or a new one if there is none.
 
         Returns:
-            Whether it was there.
+            True if the module existed.
         """
-        known = [name for name, held in self.modules.items() if held == source]
+        known = [name for name, code in self.modules.items() if code == source]
         used = [name for name in known if name.rstrip("0123456789") == stem]
         self.chain = self.chain and not used
-        self.lines.append(f"x = self.{used[0] if used else self.hold(stem, source)}(x)")
+        self.lines.append(f"x = self.{used[0] if used else self.add_module(stem, source)}(x)")
         return bool(used)
 
     def write(self, *lines: str) -> None:
-        """Add lines that are no plain call of a module."""
+        """Add lines other than the call of a new module."""
         self.chain = False
         self.lines += lines
 
-    def require(self, holds: object, step: Step, expected: str) -> None:
-        """Refuse a step that does not fit.
+    def require(self, condition: object, step: Step, expected: str) -> None:
+        """Refuse a step that does not meet a condition.
 
         Raises:
-            InvalidArgument: ``holds`` is false.
+            InvalidArgument: ``condition`` is false.
         """
-        if not holds:
+        if not condition:
             raise InvalidArgument.of(
                 "steps", got=f"{step} on shape {self.shape}", expected=expected
             )

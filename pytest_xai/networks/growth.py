@@ -1,4 +1,4 @@
-"""From wishes to a well-formed network: every wish is bent until it fits, or dropped."""
+"""Construction of a well-formed network: building blocks are adapted to fit, or dropped."""
 
 import math
 from collections.abc import Iterable
@@ -10,32 +10,32 @@ from pytest_xai.networks.step import Step
 
 __all__ = ["CLASSES", "grow"]
 
-CLASSES = range(2, 7)  # as many features can be the outputs themselves
-_ELEMENTS = 160  # more make slow networks that nobody can read
+CLASSES = range(2, 7)  # numbers of features that can be the outputs themselves
+_ELEMENTS = 160  # more elements make networks slow and hard to read
 _LAYERS = frozenset({"conv", "linear", "shared-conv", "shared-linear"})
 
 
 def grow(
     draft: Draft,
-    wishes: Iterable[tuple[Step, ...]],
+    blocks: Iterable[tuple[Step, ...]],
     *,
     allowed: frozenset[str],
     max_layers: int,
     head: int,
 ) -> tuple[Step, ...]:
-    """Steps that start from a draft, are like the wishes, and end in outputs (classes,).
+    """Return steps that are similar to the building blocks and end in outputs (classes,).
 
     Args:
-        draft: the input, nothing written yet.
-        wishes: steps in a row that go together and need not fit. A layer is a linear layer on a
-            table and else a convolution, and of width 0 as wide as what comes in.
-        allowed: structures that may be met.
-        max_layers: the most steps; from 2 on.
-        head: features of a linear layer at the end; 0: only where no outputs are there without.
+        draft: an empty draft with the shape of the inputs.
+        blocks: sequences of steps, which need not fit. A layer becomes a linear layer on a table
+            and a convolution otherwise; a width of 0 means the width of its input.
+        allowed: structures that may occur.
+        max_layers: maximum number of steps, at least 2.
+        head: features of a linear layer at the end; 0: add a linear layer only if necessary.
     """
     steps: tuple[Step, ...] = ()
-    for wish in wishes:
-        longer, more = _continued(draft, wish)
+    for block in blocks:
+        longer, more = _extended(draft, block)
         room = max_layers - _layers(steps + more)
         if longer is not None and longer.structures <= allowed and _closing(longer) <= room:
             draft, steps = longer, steps + more
@@ -46,21 +46,21 @@ def _layers(steps: tuple[Step, ...]) -> int:
     return sum(step.layers for step in steps)
 
 
-def _continued(draft: Draft, wish: Iterable[Step]) -> tuple[Draft | None, tuple[Step, ...]]:
-    """The draft with the wish bent to fit, and the wish; None: it cannot be."""
+def _extended(draft: Draft, block: Iterable[Step]) -> tuple[Draft | None, tuple[Step, ...]]:
+    """Return the draft with the adapted block, and the block; None if the block cannot fit."""
     longer: Draft | None = draft
     steps: tuple[Step, ...] = ()
-    for each in wish:
+    for each in block:
         if longer is None:
             break
-        steps += (_bent(each, longer),)
+        steps += (_adapted(each, longer),)
         longer = fits(steps[-1], longer)
     fitting = longer is not None and math.prod(longer.shape) <= _ELEMENTS
     return longer if fitting else None, steps
 
 
 def _closing(draft: Draft) -> int:
-    """How many steps it takes from here to the outputs."""
+    """Return the number of steps that are needed from here to the outputs."""
     return bool(draft.rank) + (math.prod(draft.shape) not in CLASSES)
 
 
@@ -72,41 +72,41 @@ def _ending(draft: Draft, *, head: int, room: int, bare: bool) -> tuple[Step, ..
     return flat
 
 
-def _bent(wish: Step, draft: Draft) -> Step:
-    if wish.inner:
-        return _fork(wish, draft)
-    if wish.kind in _LAYERS:
-        return _layer(wish, draft)
-    if wish.kind == "group-norm":
-        return replace(wish, groups=math.gcd(wish.groups, draft.shape[0]))
-    return wish
+def _adapted(step: Step, draft: Draft) -> Step:
+    if step.inner:
+        return _fork(step, draft)
+    if step.kind in _LAYERS:
+        return _layer(step, draft)
+    if step.kind == "group-norm":
+        return replace(step, groups=math.gcd(step.groups, draft.shape[0]))
+    return step
 
 
-def _layer(wish: Step, draft: Draft) -> Step:
-    shared = "shared-" if wish.kind.startswith("shared-") else ""
+def _layer(step: Step, draft: Draft) -> Step:
+    shared = "shared-" if step.kind.startswith("shared-") else ""
     if not draft.rank or shared:
-        width = 1 if shared else wish.width or draft.shape[0]
+        width = 1 if shared else step.width or draft.shape[0]
         return Step(f"{shared}{'conv' if draft.rank else 'linear'}", width=width)
     channels = draft.shape[0]
-    # Three groups stand for one each: depthwise.
-    groups = channels if wish.groups > 2 else math.gcd(wish.groups, channels)
-    reach = min(draft.shape[1:]) + 2 * wish.padding
-    kernel = min(wish.kernel, reach)
-    dilation = min(wish.dilation, (reach - 1) // (kernel - 1)) if kernel > 1 else 1
-    width = -(-(wish.width or channels) // groups) * groups
-    return replace(wish, kind="conv", width=width, kernel=kernel, dilation=dilation, groups=groups)
+    # More than two groups mean a depthwise convolution.
+    groups = channels if step.groups > 2 else math.gcd(step.groups, channels)
+    reach = min(draft.shape[1:]) + 2 * step.padding
+    kernel = min(step.kernel, reach)
+    dilation = min(step.dilation, (reach - 1) // (kernel - 1)) if kernel > 1 else 1
+    width = -(-(step.width or channels) // groups) * groups
+    return replace(step, kind="conv", width=width, kernel=kernel, dilation=dilation, groups=groups)
 
 
-def _fork(wish: Step, draft: Draft) -> Step:
-    """The fork, with steps inside that fit one after the other and that give the shape back."""
+def _fork(step: Step, draft: Draft) -> Step:
+    """Return the fork with adapted inner steps, which keep the shape where the fork needs it."""
     inside: Draft = replace(draft.copy(), last="")
     inner: tuple[Step, ...] = ()
-    for each in wish.inner:
-        longer, more = _continued(inside, [each])
+    for each in step.inner:
+        longer, more = _extended(inside, [each])
         if longer is not None:
             inside, inner = longer, inner + more
     keeping = Step("conv" if draft.rank else "linear", width=draft.shape[0])
-    exact = wish.kind in {"residual", "product"} and inside.shape[0] != draft.shape[0]
+    exact = step.kind in {"residual", "product"} and inside.shape[0] != draft.shape[0]
     if not inner or exact:
         inner = (*inner, keeping)
-    return replace(wish, inner=inner)
+    return replace(step, inner=inner)

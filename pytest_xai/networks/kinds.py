@@ -1,4 +1,4 @@
-"""The table of all kinds of steps."""
+"""All kinds of steps, and the functions that write them."""
 
 from pytest_xai.errors import InvalidArgument, UnknownName
 from pytest_xai.networks import layers, windows, wiring
@@ -9,10 +9,10 @@ __all__ = ["KINDS", "fits", "write"]
 
 
 def write(step: Step, draft: Draft) -> None:
-    """Write one step: its modules, its lines, the shape behind it.
+    """Write one step to a draft: its modules, its lines and the new shape.
 
     Raises:
-        UnknownName: there is no such kind.
+        UnknownName: the kind of step is unknown.
         InvalidArgument: the step does not fit the shape.
     """
     if step.kind not in KINDS:
@@ -24,7 +24,7 @@ def write(step: Step, draft: Draft) -> None:
 
 
 def fits(step: Step, draft: Draft) -> Draft | None:
-    """The draft with one step more; None: the step does not fit. The given one stays as it is."""
+    """Return a copy of the draft with one more step; None if the step does not fit."""
     longer = draft.copy()
     try:
         write(step, longer)

@@ -1,4 +1,4 @@
-"""Steps that are layers or activations: linear maps, normalisation, what acts on each number."""
+"""Steps that are layers or activations: linear layers, normalisations, elementwise functions."""
 
 import math
 from collections.abc import Callable
@@ -28,12 +28,12 @@ _OVERWRITABLE = frozenset({"linear", "conv"})
 
 
 def linear(step: Step, draft: Draft) -> None:
-    """A linear layer with bias."""
+    """Write a linear layer with bias."""
     draft.apply("linear", _linear(step, draft, step.width))
 
 
 def shared_linear(step: Step, draft: Draft) -> None:
-    """A square linear layer; all such steps of one width share their weights."""
+    """Write a square linear layer; all such steps of one width share their weights."""
     if draft.reuse("linear", _linear(step, draft, draft.shape[0])):
         draft.structures.add("shared-weights")
 
@@ -67,39 +67,39 @@ ACTIVATIONS = {
 
 
 def shared_relu(step: Step, draft: Draft) -> None:
-    """A ReLU module; all such steps use the same one."""
+    """Write a ReLU module; all such steps use the same module."""
     draft.structures.add("relu")
     if draft.reuse("relu", "nn.ReLU()"):
         draft.structures.add("relu-used-twice")
 
 
 def functional_relu(step: Step, draft: Draft) -> None:
-    """A ReLU that no hook on modules can see."""
+    """Write a functional ReLU, which hooks on modules cannot see."""
     draft.structures.add("functional-relu")
     draft.write("x = torch.relu(x)")
 
 
 def inplace_relu(step: Step, draft: Draft) -> None:
-    """A ReLU that overwrites the output of the layer before."""
+    """Write a ReLU that overwrites the output of the layer before it."""
     draft.require(draft.last in _OVERWRITABLE, step, "a linear layer or convolution just before")
     draft.structures.add("inplace-relu")
     draft.apply("relu", "nn.ReLU(inplace=True)")
 
 
 def exp(step: Step, draft: Draft) -> None:
-    """The exponential, of tanh so that no network overflows."""
+    """Write an exponential of tanh, which prevents an overflow."""
     draft.structures.add("exp")
     draft.write("x = torch.exp(torch.tanh(x))")
 
 
 def batch_norm(step: Step, draft: Draft) -> None:
-    """Batch normalisation by running statistics."""
+    """Write a batch normalisation with running statistics."""
     draft.structures.add("batch-norm")
     draft.apply("norm", f"nn.BatchNorm{max(draft.rank, 1)}d({draft.shape[0]})")
 
 
 def group_norm(step: Step, draft: Draft) -> None:
-    """Group normalisation."""
+    """Write a group normalisation."""
     channels, *sizes = draft.shape
     draft.require(channels % step.groups == 0, step, "groups that divide the channels")
     draft.require(channels // step.groups * math.prod(sizes) > 1, step, "groups of two or more")
@@ -108,7 +108,7 @@ def group_norm(step: Step, draft: Draft) -> None:
 
 
 def layer_norm(step: Step, draft: Draft) -> None:
-    """Normalisation over all but the batch."""
+    """Write a layer normalisation over all axes except the batch."""
     draft.require(math.prod(draft.shape) > 1, step, "two elements or more")
     draft.structures.add("layer-norm")
     sizes = draft.shape[0] if not draft.rank else list(draft.shape)
@@ -116,27 +116,27 @@ def layer_norm(step: Step, draft: Draft) -> None:
 
 
 def instance_norm(step: Step, draft: Draft) -> None:
-    """Normalisation of every channel by itself."""
+    """Write an instance normalisation."""
     draft.require(draft.rank and math.prod(draft.shape[1:]) > 1, step, "two places or more")
     draft.structures.add("instance-norm")
     draft.apply("norm", f"nn.InstanceNorm{draft.rank}d({draft.shape[0]}, affine=True)")
 
 
 def dropout(step: Step, draft: Draft) -> None:
-    """Dropout, which does nothing in evaluation mode."""
+    """Write a dropout, which does nothing in evaluation mode."""
     draft.structures.add("dropout")
     draft.apply("dropout", "nn.Dropout(0.5)")
 
 
 def buffer(step: Step, draft: Draft) -> None:
-    """An offset for each channel that is a buffer, not a parameter."""
+    """Write an offset for each channel that is a buffer, not a parameter."""
     draft.structures.add("buffer")
     sizes = ", ".join(map(str, (draft.shape[0], *[1] * draft.rank)))
-    draft.write(f"x = x + self.{draft.hold('offset', f'torch.zeros({sizes})')}")
+    draft.write(f"x = x + self.{draft.add_module('offset', f'torch.zeros({sizes})')}")
 
 
 def unused(step: Step, draft: Draft) -> None:
-    """A module that is built and never called."""
+    """Add a module that is never called."""
     draft.structures.add("unused-module")
-    draft.hold("unused", "nn.Linear(2, 2)")
+    draft.add_module("unused", "nn.Linear(2, 2)")
     draft.write()

@@ -1,4 +1,4 @@
-"""A small network as data: comparable, and as source that a person can read and run."""
+"""A small network as comparable data, with readable and executable source code."""
 
 import functools
 from dataclasses import dataclass
@@ -23,25 +23,25 @@ from pytest_xai.networks.weights import (
 __all__ = ["Plan"]
 
 _DTYPES = ("float32", "float64")
-_FEW = 32  # numbers that are written out rather than drawn
+_FEW = 32  # so many numbers or fewer are written out instead of drawn
 
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Plan:
-    """A small network; its shapes are inferred step by step, so that every plan is well-formed.
+    """A small network. Shapes are inferred step by step, so that every plan is well-formed.
 
     Attributes:
         input_shape: (F,), (C, L), (C, H, W) or (C, D, H, W).
-        steps: one or more, in order; what is behind the last has shape (classes,).
-        weights: "ones" (all alike), "quarters" (few levels) or "fine" (2049 levels, so that no two
-            values tie by chance). The inputs follow.
-        seed: of the network's own generator, from 0 on.
+        steps: one or more, in order; the output of the last has shape (classes,).
+        weights: "ones" (all equal), "quarters" (few levels) or "fine" (2049 levels, so that no two
+            values are equal by chance). Drawn inputs have similar levels.
+        seed: seed of the weights, 0 or more.
         dtype: "float32" or "float64".
-        channels_last: the weights' memory format, for images.
+        channels_last: use the memory format channels-last, for images only.
 
     Raises:
-        UnknownName: there is no such kind of step or of weights, or no such dtype.
-        InvalidArgument: a step does not fit the shape before it, or the last shape is not
+        UnknownName: a kind of step, the kind of weights or the dtype is unknown.
+        InvalidArgument: a step does not fit the shape of its input, or the last shape is not
             (classes,).
     """
 
@@ -72,7 +72,7 @@ class Plan:
 
     @property
     def kind(self) -> str:
-        """What its inputs are: "table", "signal", "image" or "volume"."""
+        """Kind of the inputs: "table", "signal", "image" or "volume"."""
         return kind_of_input(self.input_shape)
 
     @property
@@ -82,42 +82,42 @@ class Plan:
 
     @property
     def layers(self) -> int:
-        """Number of steps, those inside forks included."""
+        """Number of steps, including those inside forks."""
         return sum(step.layers for step in self.steps)
 
     @property
     def structures(self) -> frozenset[str]:
-        """Names of the structures in it, such as "functional-relu": keys of `STRUCTURES`."""
-        met = _draft(self).structures
+        """Names of its structures, such as "functional-relu"; keys of `STRUCTURES`."""
+        found = _draft(self).structures
         extra = {"float64": self.dtype == "float64", "channels-last": self.channels_last}
-        return frozenset(met | {name for name, holds in extra.items() if holds})
+        return frozenset(found | {name for name, present in extra.items() if present})
 
     def build(self) -> nn.Module:
-        """Make the network, in evaluation mode; the global generators stay as they are."""
+        """Create the network in evaluation mode; the global generators are not changed."""
         made: dict[str, Any] = {"__name__": "pytest_xai.networks.generated"}
-        with torch.random.fork_rng(devices=[]):  # modules draw weights, which are then replaced
-            # One source for network and script: they cannot differ.
+        with torch.random.fork_rng(devices=[]):  # the initial weights are drawn, then replaced
+            # The network is created from the source of its script, so that they cannot differ.
             exec(_compiled(self), made)  # noqa: S102
         model: nn.Module = made["model"]
-        # What was drawn has the same bits in every dtype, whatever torch's default is just now.
+        # The numbers are exact in every dtype, so that torch's default dtype has no effect.
         return model.to(getattr(torch, self.dtype))
 
     def script(self) -> str:
-        """Source that defines ``model``, the same to the last bit, and imports only torch."""
+        """Return source code of ``model``, bit for bit the same; it imports only torch."""
         state = self.build().state_dict()
         few = sum(tensor.numel() for tensor in state.values()) <= _FEW
         filling = literal_weights(state) if few and state else _filling(self)
         return _joined(_architecture(self), filling if state else "")
 
     def inputs(self, n: int, seed: int = 0) -> Tensor:
-        """Draw inputs (n, *input_shape) from -2 to 2; the global generators stay as they are."""
+        """Draw inputs (n, *input_shape) in [-2, 2]; the global generators are not changed."""
         made: dict[str, Any] = {"torch": torch}
-        exec(_drawing(self, n, seed), made)  # noqa: S102  # one source, as above
+        exec(_drawing(self, n, seed), made)  # noqa: S102  # the source of the script, as above
         drawn: Tensor = made["inputs"]
         return drawn.to(getattr(torch, self.dtype))
 
     def inputs_script(self, n: int, seed: int = 0) -> str:
-        """Source that defines ``inputs``, the same tensor to the last bit; torch is imported."""
+        """Return source code that defines ``inputs``, bit for bit the same; it needs torch."""
         drawn = self.inputs(n, seed)
         if drawn.numel() <= _FEW:
             return f"inputs = {literal(drawn)}"
@@ -148,7 +148,7 @@ def _architecture(plan: Plan) -> str:
     if draft.chain:
         rows = [f"    {source}," for source in draft.modules.values()]
         return _joined(head, "model = nn.Sequential(", *rows, f"){_finish(plan)}")
-    held = [
+    attributes = [
         f'        self.register_buffer("{name}", {source})'
         if source.startswith("torch.")
         else f"        self.{name} = {source}"
@@ -160,7 +160,7 @@ def _architecture(plan: Plan) -> str:
         "class Net(nn.Module):",
         "    def __init__(self):",
         "        super().__init__()",
-        *held,
+        *attributes,
         "\n    def forward(self, x):",
         *body,
         f"\n\nmodel = Net(){_finish(plan)}",

@@ -1,4 +1,4 @@
-"""One step of a generated network: what it is, and its sizes."""
+"""One step of a generated network: its kind and its sizes."""
 
 from dataclasses import dataclass, fields
 
@@ -7,17 +7,17 @@ __all__ = ["Step"]
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Step:
-    """One step; sizes that its kind does not use stay as they are here.
+    """One step of a network; sizes that its kind does not use keep their defaults.
 
     Attributes:
         kind: a key of `pytest_xai.networks.KINDS`, e.g. ``"conv"``.
-        width: output features or channels; of adaptive pooling, the output size.
-        kernel: size of the window, along every axis.
-        stride: of the window.
-        padding: of the window, on both sides.
-        dilation: of the window.
-        groups: of a convolution or of group normalisation.
-        inner: the steps inside a fork, e.g. those that a residual connection goes around.
+        width: output features or channels; the output size of adaptive pooling.
+        kernel: size of the window along every axis.
+        stride: stride of the window.
+        padding: padding on both sides.
+        dilation: dilation of the window.
+        groups: number of groups of a convolution or a group normalisation.
+        inner: the steps inside a fork, for example those around which a residual connection goes.
     """
 
     kind: str
@@ -31,7 +31,7 @@ class Step:
 
     @property
     def layers(self) -> int:
-        """Number of steps that this one is made of, itself included."""
+        """Number of steps, including this one and the inner ones."""
         return 1 + sum(step.layers for step in self.inner)
 
     def __repr__(self) -> str:

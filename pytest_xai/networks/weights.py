@@ -1,7 +1,7 @@
-"""The source that fills a network with weights, and that makes its inputs.
+"""Source code that sets the weights of a network and creates its inputs.
 
-All numbers are fractions with a power of two below the line: they are the same in every dtype, and
-what is drawn does not depend on torch's default dtype.
+All numbers are fractions whose denominator is a power of two. They are exact in every dtype, and
+do not depend on the default dtype of torch.
 """
 
 from collections.abc import Mapping
@@ -11,18 +11,18 @@ from torch import Tensor
 
 __all__ = ["WEIGHTS", "drawn_inputs", "drawn_weights", "literal", "literal_weights"]
 
-# Levels on either side of zero. "ones": all weights the same, biases zero.
+# Number of levels on each side of zero. "ones": all weights equal, all biases zero.
 WEIGHTS = {"ones": 0, "quarters": 4, "fine": 1024}
 
 
 def drawn_weights(weights: str, *, seed: int, fan_in: int, statistics: bool) -> str:
-    """Source that fills ``model`` from a generator.
+    """Return source code that sets the weights of ``model`` from a random generator.
 
     Args:
         weights: a key of `WEIGHTS`.
-        seed: of the generator.
-        fan_in: largest number of terms in a sum: more of them get smaller weights.
-        statistics: there are running statistics, whose variances must be positive.
+        seed: seed of the generator.
+        fan_in: largest number of terms in a sum; a larger fan-in gets smaller weights.
+        statistics: the model has running statistics, whose variances must be positive.
     """
     divisor = next(size for size in (1, 2, 4, 8) if fan_in <= 4 * size**2 or size == 8)
     levels = WEIGHTS[weights]
@@ -33,8 +33,8 @@ def drawn_weights(weights: str, *, seed: int, fan_in: int, statistics: bool) -> 
         )
     lines = [
         f"generator = torch.Generator().manual_seed({seed})",
-        # From the end: a network without its first layer has the other layers' weights still, and
-        # so mostly the defect that is being shrunk.
+        # From the end, so that the other layers keep their weights when shrinking removes the first
+        # layer, and mostly show the same error.
         "for name, tensor in reversed(model.state_dict().items()):",
         f"    draw = torch.randint({-levels}, {levels + 1}, tensor.shape, generator=generator)",
         f"    tensor.copy_(draw / {levels * divisor})",
@@ -45,19 +45,19 @@ def drawn_weights(weights: str, *, seed: int, fan_in: int, statistics: bool) -> 
 
 
 def literal_weights(state: Mapping[str, Tensor]) -> str:
-    """Source that fills ``model`` with these tensors, written out."""
+    """Return source code that sets the weights of ``model`` to these values."""
     rows = [f'    "{name}": {literal(tensor)},' for name, tensor in state.items()]
     return "\n".join(["model.load_state_dict({", *rows, "})"])
 
 
 def literal(tensor: Tensor) -> str:
-    """Source of a tensor, written out."""
+    """Return source code of a tensor."""
     double = ", dtype=torch.float64" if tensor.dtype == torch.float64 else ""
     return f"torch.tensor({tensor.tolist()}{double})"
 
 
 def drawn_inputs(shape: tuple[int, ...], *, weights: str, seed: int, double: bool) -> str:
-    """Source of inputs from -2 to 2: halves, or on a fine grid where the weights are."""
+    """Return source code of inputs in [-2, 2]: halves, or a fine grid for fine weights."""
     levels = WEIGHTS[weights] if weights == "fine" else 2
     suffix = ".double()" if double else ""
     return (

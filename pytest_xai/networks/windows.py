@@ -1,4 +1,4 @@
-"""Steps that slide a window: convolutions and pooling, in one, two and three dimensions."""
+"""Steps with sliding windows: convolutions and pooling in one, two and three dimensions."""
 
 import math
 
@@ -19,13 +19,13 @@ _CLIPPED = frozenset({"relu", "shared-relu", "functional-relu", "inplace-relu"})
 
 
 def conv(step: Step, draft: Draft) -> None:
-    """A convolution; grouped, depthwise, dilated or strided as its sizes say."""
+    """Write a convolution, which may be grouped, depthwise, dilated or strided."""
     source = _convolution(step, draft)
     draft.apply("conv", source)
 
 
 def shared_conv(step: Step, draft: Draft) -> None:
-    """A convolution that keeps the shape; all such steps of one shape share their weights."""
+    """Write a convolution that keeps the shape; such steps of one shape share their weights."""
     channels = draft.shape[0]
     same = Step("conv", width=channels, kernel=3, padding=1)
     if draft.reuse("conv", _convolution(same, draft)):
@@ -53,7 +53,7 @@ def _convolution(step: Step, draft: Draft) -> str:
 
 
 def conv_transpose(step: Step, draft: Draft) -> None:
-    """A transposed convolution."""
+    """Write a transposed convolution."""
     channels = draft.shape[0]
     draft.require(draft.rank, step, "a signal, an image or a volume")
     sizes = tuple(
@@ -71,7 +71,7 @@ def conv_transpose(step: Step, draft: Draft) -> None:
 
 
 def max_pool(step: Step, draft: Draft) -> None:
-    """Maximum over windows."""
+    """Write a max-pooling."""
     draft.require(draft.rank, step, "a signal, an image or a volume")
     _require_padding(step, draft)
     draft.structures.add("max-pool")
@@ -80,17 +80,17 @@ def max_pool(step: Step, draft: Draft) -> None:
         "max-pool-overlapping": step.stride < step.kernel,
         "max-pool-padded": step.padding > 0,
         "max-pool-dilated": step.dilation > 1,
-        # Behind a ReLU a window can hold several zeros and no larger value.
+        # After a ReLU, several zeros can be the maximum of a window.
         "max-pool-ties": draft.last in _CLIPPED,
     }
-    draft.structures.update(name for name, met in traits.items() if met)
+    draft.structures.update(name for name, present in traits.items() if present)
     sizes = _slid(step, draft)
     draft.apply("pool", f"nn.MaxPool{draft.rank}d({_window(step, 'padding', 'dilation')})")
     draft.shape = (draft.shape[0], *sizes)
 
 
 def avg_pool(step: Step, draft: Draft) -> None:
-    """Mean over windows, zeros of the padding included."""
+    """Write an average pooling, which includes the zeros of the padding."""
     draft.require(draft.rank, step, "a signal, an image or a volume")
     _require_padding(step, draft)
     draft.require(step.kernel <= min(draft.shape[1:]), step, "a window within the shape")
@@ -101,12 +101,12 @@ def avg_pool(step: Step, draft: Draft) -> None:
 
 
 def adaptive_avg_pool(step: Step, draft: Draft) -> None:
-    """Mean over as many windows as the output has places."""
+    """Write an adaptive average pooling."""
     _adaptive(step, draft, "Avg")
 
 
 def adaptive_max_pool(step: Step, draft: Draft) -> None:
-    """Maximum over as many windows as the output has places."""
+    """Write an adaptive max-pooling."""
     _adaptive(step, draft, "Max")
 
 
@@ -122,7 +122,7 @@ def _require_padding(step: Step, draft: Draft) -> None:
     draft.require(
         step.kernel > 1 and 2 * step.padding <= step.kernel,
         step,
-        "padding of half a window at most",
+        "padding of at most half a window",
     )
 
 

@@ -1,4 +1,4 @@
-"""Steps about how values flow: forks that join again, attention, other shapes."""
+"""Steps that change the flow of values: forks, attention and changes of shape."""
 
 import math
 from collections.abc import Callable
@@ -12,7 +12,7 @@ Writer = Callable[[Step, Draft], None]
 
 
 def flatten(step: Step, draft: Draft) -> None:
-    """All axes but the batch as one."""
+    """Write a flatten of all axes except the batch."""
     draft.require(draft.rank, step, "a shape of more than one axis")
     draft.structures.add("flatten")
     draft.apply("flatten", "nn.Flatten()")
@@ -20,7 +20,7 @@ def flatten(step: Step, draft: Draft) -> None:
 
 
 def view(step: Step, draft: Draft) -> None:
-    """The first two axes as one; a table becomes a signal of one channel."""
+    """Write a view that joins the first two axes; a table becomes a signal of one channel."""
     draft.require(not draft.strided, step, "a contiguous tensor")
     head = draft.shape[:2]
     draft.shape = (math.prod(head), *draft.shape[2:]) if draft.rank else (1, *draft.shape)
@@ -29,7 +29,7 @@ def view(step: Step, draft: Draft) -> None:
 
 
 def permute(step: Step, draft: Draft) -> None:
-    """The first axis behind the batch exchanged with the last."""
+    """Write an exchange of the first axis after the batch with the last axis."""
     draft.require(draft.rank, step, "a shape of more than one axis")
     draft.structures.add("permute")
     draft.strided = True
@@ -38,13 +38,13 @@ def permute(step: Step, draft: Draft) -> None:
 
 
 def attention(step: Step, draft: Draft) -> None:
-    """Self-attention between the rows of a signal (C, L): C tokens of L features."""
+    """Write self-attention between the rows of a signal (C, L): C tokens of L features."""
     draft.require(draft.rank == 1, step, "a signal (C, L)")
     size = draft.shape[1]
     draft.fan_in = max(draft.fan_in, size)
     draft.structures.add("attention")
     query, key, value = (
-        draft.hold(stem, f"nn.Linear({size}, {size})") for stem in ("query", "key", "value")
+        draft.add_module(stem, f"nn.Linear({size}, {size})") for stem in ("query", "key", "value")
     )
     draft.write(
         f"scores = self.{query}(x) @ self.{key}(x).transpose(1, 2)",
@@ -53,7 +53,7 @@ def attention(step: Step, draft: Draft) -> None:
 
 
 def forks(write: Writer) -> dict[str, Writer]:
-    """The steps with steps inside, which ``write`` writes."""
+    """Return the writers of forks; ``write`` writes their inner steps."""
 
     def inside(step: Step, draft: Draft) -> tuple[int, ...]:
         before = draft.shape
@@ -66,7 +66,7 @@ def forks(write: Writer) -> dict[str, Writer]:
         return before
 
     def residual(step: Step, draft: Draft) -> None:
-        """``x + inner(x)``, where the steps inside keep the shape."""
+        """Write ``x + inner(x)``; the inner steps keep the shape."""
         before = inside(step, draft)
         draft.require(draft.shape == before, step, f"steps inside that give shape {before} again")
         draft.structures.add("residual")
@@ -75,14 +75,14 @@ def forks(write: Writer) -> dict[str, Writer]:
         draft.write("x = x + skip")
 
     def product(step: Step, draft: Draft) -> None:
-        """``x * inner(x)``, where the steps inside keep the shape."""
+        """Write ``x * inner(x)``; the inner steps keep the shape."""
         before = inside(step, draft)
         draft.require(draft.shape == before, step, f"steps inside that give shape {before} again")
         draft.structures.add("product")
         draft.write("x = x * skip")
 
     def concat(step: Step, draft: Draft) -> None:
-        """``x`` and ``inner(x)`` side by side, where the steps inside keep all but the channels."""
+        """Write the concatenation of ``x`` and ``inner(x)``, which differ only in channels."""
         before = inside(step, draft)
         draft.require(
             draft.shape[1:] == before[1:], step, f"steps inside that end in {before[1:]} again"
@@ -92,7 +92,7 @@ def forks(write: Writer) -> dict[str, Writer]:
         draft.shape = (draft.shape[0] + before[0], *before[1:])
 
     def branches(step: Step, draft: Draft) -> None:
-        """Two branches that are added: the steps inside, and one linear layer or convolution."""
+        """Write the sum of two branches: the inner steps, and one linear layer or convolution."""
         before = inside(step, draft)
         draft.require(
             draft.shape[1:] == before[1:], step, f"steps inside that end in {before[1:]} again"
@@ -101,6 +101,6 @@ def forks(write: Writer) -> dict[str, Writer]:
         layer, stem = (f"Conv{draft.rank}d", "conv") if draft.rank else ("Linear", "linear")
         sizes = f"{before[0]}, {draft.shape[0]}{', 1' if draft.rank else ''}"
         draft.fan_in = max(draft.fan_in, before[0])
-        draft.write(f"x = x + self.{draft.hold(stem, f'nn.{layer}({sizes})')}(skip)")
+        draft.write(f"x = x + self.{draft.add_module(stem, f'nn.{layer}({sizes})')}(skip)")
 
     return {"residual": residual, "product": product, "concat": concat, "branches": branches}

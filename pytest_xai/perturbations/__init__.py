@@ -1,4 +1,4 @@
-"""Changed inputs: all randomness from the generator that the caller gives."""
+"""Changed inputs and changed models for the checks."""
 
 from pytest_xai.perturbations.noise import random_direction, same_size_noise
 

@@ -1,4 +1,4 @@
-"""Layers of a model drawn anew in an order: down from the output, up from the input, one alone."""
+"""Re-initialisation of the layers of a model, one after the other, in a given order."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -17,12 +17,12 @@ ORDERS = ("top_down", "bottom_up", "independent")
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Step:
-    """What one step has done to the model.
+    """The result of one step.
 
     Attributes:
-        layer: name of the module whose own tensors were drawn anew.
-        touched: the modules whose own tensors have other values than before the step.
-        kept: full names of the tensors that could not be drawn.
+        layer: name of the module whose own tensors were re-initialised.
+        touched: the modules whose own tensors changed in this step.
+        kept: full names of the tensors that could not be re-initialised.
     """
 
     layer: str
@@ -31,31 +31,31 @@ class Step:
 
 
 def redraw(model: nn.Module, names: Sequence[str], *, order: str, seed: int) -> Iterator[Step]:
-    """Draw the layers of a model anew, in place, one with every step.
+    """Re-initialise the layers of a model in place, one layer per step.
 
-    A layer's draw depends on the seed and its name alone: in all orders it gets the same weights,
-    and two layers of one shape never do.
+    The new weights of a layer depend only on the seed and its name. A layer gets the same weights
+    in all orders, and two layers of the same shape get different weights.
 
     Args:
-        model: who wants to keep it passes a copy; nothing else is held but one layer's tensors.
+        model: it is changed; pass a copy. Only the tensors of one layer are kept in memory.
         names: its layers in the order of execution, see `pytest_xai.core.model_layers.layers`.
-        order: "top_down": from the output to the input, and what was drawn stays drawn
-            (the cascade of Adebayo 2018); "bottom_up": the same from the input to the
-            output; "independent": each layer alone, the one before it is put back.
-        seed: of the draw.
+        order: "top_down": cumulatively from the output to the input (the cascade of Adebayo
+            2018); "bottom_up": cumulatively from the input to the output; "independent": one
+            layer at a time, after the previous one was restored.
+        seed: seed of the new weights.
 
     Yields:
-        The step, right after it was done. After the last one of "independent" the model is
-        as it was.
+        Each step, right after it was done. After the last step of "independent" the model has
+        its original weights.
 
     Raises:
-        InvalidArgument: there is no such order.
+        InvalidArgument: ``order`` is unknown.
     """
     if order not in ORDERS:
         raise InvalidArgument.of("order", got=repr(order), expected=f"one of {ORDERS}")
     last: tuple[nn.Module, ...] = ()
     for name in names if order == "bottom_up" else reversed(names):
-        # Not the model's own method: a wrapper's looks inside, where names are shorter.
+        # The method of nn.Module, because wrappers redefine it for the names of the wrapped model.
         layer = nn.Module.get_submodule(model, name)
         own = [*layer.parameters(recurse=False), *layer.buffers(recurse=False)]
         before = [tensor.detach().clone() for tensor in own] if order == "independent" else []

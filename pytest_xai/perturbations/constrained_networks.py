@@ -1,4 +1,4 @@
-"""Networks made from a model that have a property whatever the model is: a symmetry, no biases."""
+"""Networks derived from a model that have a known property, such as a symmetry or no biases."""
 
 import torch
 from torch import Tensor, nn
@@ -21,46 +21,46 @@ _PADDED = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
 
 
 def averaged(inputs: Tensor, dim: int, order: list[int]) -> Tensor:
-    """The mean of inputs and of the same inputs in another order along one dimension.
+    """Return the mean of inputs and of the same inputs in another order along one dimension.
 
-    An order that is its own inverse leaves the mean bit for bit, since two numbers have the same
-    sum either way. Written with calls that rules on calls know: an index, a sum, a multiple.
+    If the order is its own inverse, the mean of the reordered inputs is the same bit for bit, since
+    addition commutes. The code uses only operations that rule-based explainers support.
 
     Args:
         inputs: (N, ...).
-        dim: the dimension, from 1 on.
-        order: positions along it.
+        dim: the dimension, at least 1.
+        order: positions along this dimension.
     """
     everything: tuple[slice | list[int], ...] = (slice(None),) * dim
     return (inputs + inputs[(*everything, order)]) * 0.5
 
 
 def mirror_averaged(inputs: Tensor) -> Tensor:
-    """The mean of inputs and their mirror image along the last dimension, (N, ...)."""
+    """Return the mean of inputs and their mirror image along the last dimension, (N, ...)."""
     return averaged(inputs, inputs.ndim - 1, list(range(inputs.shape[-1]))[::-1])
 
 
 def mirrored(model: nn.Module) -> Wrapped:
-    """The model at `mirror_averaged` inputs: its outputs are those of the mirrored inputs."""
+    """Return the model at `mirror_averaged` inputs; mirrored inputs have the same outputs."""
     return Wrapped(model, before=mirror_averaged)
 
 
 def half_averaged(model: nn.Module, *, dim: int, side: int) -> Wrapped:
-    """The model at the mean of its inputs and of those rolled by half of a side.
+    """Return the model at the mean of its inputs and the inputs rolled by half of a side.
 
-    Its outputs stay the same when inputs are rolled by half of that side.
+    Its outputs do not change when inputs are rolled by half of that side.
 
     Args:
         model: the model.
         dim: the dimension of the inputs (N, ...) that is rolled.
-        side: its length, an even number.
+        side: length of this dimension, an even number.
     """
     order = [(place + side // 2) % side for place in range(side)]
     return Wrapped(model, before=lambda inputs: averaged(inputs, dim, order))
 
 
 def shifted(model: nn.Module, *, by: float) -> Wrapped:
-    """The model that expects its inputs with a constant added (Kindermans 2019, sec. 2)."""
+    """Return the model that expects inputs with a constant added (Kindermans 2019, sec. 2)."""
     return Wrapped(model, before=lambda inputs: inputs - by)
 
 
@@ -68,11 +68,11 @@ def unbiased(model: nn.Module) -> nn.Module:
     """Set every constant that layers add to zero: all biases, and the means of batch norms.
 
     Args:
-        model: in evaluation mode; it is changed.
+        model: the model in evaluation mode; it is changed.
 
     Returns:
         The model. With linear layers, ReLU and pooling, f(t x) = t f(x) for t > 0; other layers
-        may break that: compare the outputs.
+        may break this; the caller compares the outputs.
     """
     with torch.no_grad():
         for name, tensor in (*model.named_parameters(), *model.named_buffers()):
@@ -83,17 +83,17 @@ def unbiased(model: nn.Module) -> nn.Module:
 
 
 def circular(model: nn.Module) -> int:
-    """Let every convolution that pads with zeros pad with the opposite side instead.
+    """Change zero padding of every convolution to circular padding.
 
     Args:
         model: it is changed.
 
     Returns:
-        How many convolutions were changed.
+        The number of changed convolutions.
     """
     changed = 0
     for module in model.modules():
-        # "same" is no row of zeros either.
+        # The strings "same" and "valid" count as padding, too.
         if (
             isinstance(module, _PADDED)
             and module.padding_mode == "zeros"
@@ -105,16 +105,16 @@ def circular(model: nn.Module) -> int:
 
 
 class _Ends(nn.Module):
-    """Weighted sums of the first and the last feature of each input."""
+    """Computes weighted sums of the first and the last feature of each input."""
 
     def __init__(self, weight: Tensor) -> None:
         super().__init__()
-        # Without its usual start, which would draw from the global generator.
+        # Skips the default initialisation, which would use the global generator.
         self.layer = skip_init(nn.Linear, 2, len(weight), bias=False)
         self.layer.weight = nn.Parameter(weight, requires_grad=False)
 
     def forward(self, inputs: Tensor) -> Tensor:
-        """Compute (N, outputs) of (N, ...)."""
+        """Compute (N, outputs) from (N, ...)."""
         features = inputs.flatten(1)
         both = torch.cat([features[:, :1], features[:, -1:]], 1)
         sums: Tensor = self.layer(both)
@@ -122,10 +122,10 @@ class _Ends(nn.Module):
 
 
 def ends_weighted(model: nn.Module, weight: Tensor) -> Wrapped:
-    """The model plus a linear function of the first and the last feature.
+    """Return the model plus a linear function of the first and the last feature.
 
     Args:
-        model: its outputs are (N, outputs).
+        model: a model with outputs (N, outputs).
         weight: (outputs, 2), in the dtype of the inputs.
     """
     return Wrapped(model, beside=_Ends(weight))

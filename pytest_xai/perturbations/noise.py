@@ -1,7 +1,7 @@
-"""Random perturbations of a given size: what an attack or a small step is compared with.
+"""Random perturbations of a given size, as references for attacks and small steps.
 
-Numbers are drawn on the CPU, image after image: an image's noise depends on the generator's state
-and on the image's place, not on the device, nor on how many images come after it.
+Numbers are drawn on the CPU, image after image. The noise of an image depends on the state of the
+generator and on the position of the image, but not on the device or on later images.
 """
 
 import math
@@ -24,23 +24,24 @@ def same_size_noise(
 ) -> Tensor:
     """Shuffle each image's perturbation over its elements, with random signs.
 
-    The absolute values are those of ``delta``, so the L0, L1, L2 and Linf norms are, too: what is
-    left of an attack when its direction is taken away.
+    The noise has the absolute values of ``delta`` and therefore the same L0, L1, L2 and Linf norms:
+    the size of an attack without its direction.
 
     Args:
         delta: finite, floating (N, *shape), such as an adversarial input less its original.
-        inputs: what the noise will be added to; the shape, dtype and device of ``delta``.
-        bounds: (low, high) that ``inputs`` keep and ``inputs`` plus the noise shall keep. A sign
-            that would leave them is flipped. Where either sign would, the noise reaches to the
-            bound that is further away, and its norms are smaller than those of ``delta``.
-            None: no bounds.
-        generator: source of all randomness, on the CPU.
+        inputs: inputs to which the noise will be added, with the shape, dtype and device of
+            ``delta``.
+        bounds: (low, high), the range of ``inputs`` and of ``inputs`` plus the noise. A value that
+            would leave the bounds gets the opposite sign. If both signs leave them, the noise
+            ends at the bound that is further away, and its norms are smaller than those of
+            ``delta``. None: no bounds.
+        generator: the random generator, on the CPU.
 
     Returns:
-        The noise, not added; the shape, dtype and device of ``delta``.
+        The noise itself, with the shape, dtype and device of ``delta``.
 
     Raises:
-        InvalidArgument: an argument is not as above.
+        InvalidArgument: an argument does not meet its description.
     """
     _require_inputs(inputs, bounds, generator)
     _require_finite(delta, "delta")
@@ -64,21 +65,22 @@ def random_direction(
     bounds: tuple[float, float] | None,
     generator: torch.Generator,
 ) -> Tensor:
-    """Draw a step of given length in a direction uniform over the sphere, for each image.
+    """Draw a step of given length in a uniformly distributed direction, for each image.
 
     Args:
-        inputs: finite, floating (N, *shape): what the step will be added to.
-        norm: L2 norm of the step: one number, or one per image (N,); finite, 0 or more.
-        bounds: (low, high) that ``inputs`` keep and ``inputs`` plus the step shall keep. A sign
-            that would leave them is flipped. Where either sign would, the step reaches to the bound
-            that is further away, and its norm is smaller than ``norm``. None: no bounds.
-        generator: source of all randomness, on the CPU.
+        inputs: finite, floating (N, *shape), to which the step will be added.
+        norm: L2 norm of the step, one number or one per image (N,); finite, 0 or more.
+        bounds: (low, high), the range of ``inputs`` and of ``inputs`` plus the step. A value that
+            would leave the bounds gets the opposite sign. If both signs leave them, the step ends
+            at the bound that is further away, and its norm is smaller than ``norm``. None: no
+            bounds.
+        generator: the random generator, on the CPU.
 
     Returns:
-        The step, not added; the shape, dtype and device of ``inputs``.
+        The step itself, with the shape, dtype and device of ``inputs``.
 
     Raises:
-        InvalidArgument: an argument is not as above.
+        InvalidArgument: an argument does not meet its description.
     """
     _require_inputs(inputs, bounds, generator)
     lengths = _lengths(norm, len(inputs))
@@ -112,7 +114,7 @@ def _require_inputs(
         raise InvalidArgument.of("bounds", got=repr(bounds), expected="(low, high), low < high")
     if ((inputs < low) | (inputs > high)).any():
         raise InvalidArgument.of(
-            "inputs", got="values that leave the bounds", expected=f"values in [{low}, {high}]"
+            "inputs", got="values outside the bounds", expected=f"values in [{low}, {high}]"
         )
 
 
@@ -140,6 +142,6 @@ def _kept_within(noise: Tensor, inputs: Tensor, bounds: tuple[float, float] | No
     noise = torch.where(leaves(inputs + noise), -noise, noise)
     up, down = high - inputs, low - inputs
     room = torch.where(up >= -down, up, down)
-    # The difference was rounded and may overshoot the bound: one number nearer to 0 does not.
+    # The rounded difference may exceed the bound; the next number towards zero does not.
     room = torch.where(leaves(inputs + room), room.nextafter(torch.zeros_like(room)), room)
     return torch.where(leaves(inputs + noise), room, noise)

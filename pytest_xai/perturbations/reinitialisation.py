@@ -1,4 +1,4 @@
-"""Weights drawn anew, one layer at a time."""
+"""Re-initialisation of the weights of a single layer."""
 
 from contextlib import suppress
 
@@ -11,22 +11,23 @@ __all__ = ["randomise_layer"]
 
 
 def randomise_layer(module: nn.Module, *, seed: int) -> list[str]:
-    """Draw the parameters and buffers that a module itself owns anew, in place.
+    """Re-initialise the parameters and buffers that a module itself owns, in place.
 
-    By the module's own scheme (``reset_parameters``) where it has one. What such a scheme leaves
-    alone (the tensors that a weight is computed from) or sets to a constant (normalisations, slopes
-    of a ReLU) was not drawn, and other modules have no scheme: those parameters are drawn from a
-    normal distribution with the tensor's own mean and standard deviation. Buffers (running
-    statistics) are resampled from their own values, which keeps a variance positive; where
-    these are all the same, they stay. Integers stay, and so do the global generators.
+    Parameters use the module's own initialisation (``reset_parameters``) if it has one. Some
+    modules have none, and some initialisations do not change a parameter (tensors from which a
+    weight is computed) or set it to a constant (normalisations, slopes of a ReLU). Such parameters
+    are drawn from a normal distribution with the mean and standard deviation of the tensor. Buffers
+    (running statistics) are resampled from their own values, so that variances stay positive;
+    buffers with equal values do not change. Integers and the global generators do not change.
 
     Args:
-        module: the layer; its children are not touched.
-        seed: of this layer and draw.
+        module: the layer; its children are not changed.
+        seed: seed of the new values.
 
     Returns:
-        Names, within the module, of what could not be drawn: buffers of a single value, parameters
-        that are integers or complex numbers. Integer buffers are counters and indices, not learned.
+        Names, within the module, of the tensors that could not be re-initialised: buffers of equal
+        values, parameters of integers or complex numbers. Integer buffers (counters and indices)
+        are not listed, because they are not learned.
     """
     with seeded(seed), torch.no_grad():
         parameters = dict(module.named_parameters(recurse=False))
@@ -38,7 +39,7 @@ def randomise_layer(module: nn.Module, *, seed: int) -> list[str]:
             if not old.is_floating_point():
                 parameter.copy_(old)
             elif torch.equal(parameter, old) or (parameter == parameter.flatten()[:1]).all():
-                parameter.copy_(_redrawn(old))
+                parameter.copy_(_normal_like(old))
         for name, buffer in buffers.items():
             buffer.copy_(_resampled(before[name]))
         learned = {**parameters, **{k: v for k, v in buffers.items() if v.is_floating_point()}}
@@ -50,11 +51,11 @@ def randomise_layer(module: nn.Module, *, seed: int) -> list[str]:
 
 
 def _reset(module: nn.Module) -> None:
-    """Call the module's own scheme, if it has one that is for it alone."""
+    """Call the module's own initialisation, if it does not affect other modules."""
     scheme = getattr(module, "reset_parameters", None)
-    # The scheme of a module with children may reset these as well.
+    # The initialisation of a module with children may reset the children as well.
     if callable(scheme) and not any(True for _ in module.children()):
-        # One that wants arguments, or fails, is none: what it left is drawn without it.
+        # If it needs arguments or fails, the parameters are drawn from a normal distribution.
         with suppress(Exception):
             scheme()
 
@@ -66,10 +67,10 @@ def _resampled(buffer: Tensor) -> Tensor:
     return buffer.flatten()[picks.to(buffer.device)].reshape(buffer.shape)
 
 
-def _redrawn(parameter: Tensor) -> Tensor:
+def _normal_like(parameter: Tensor) -> Tensor:
     mean = parameter.mean()
-    # A single value and a constant tensor have no spread of their own; half the mean, or a
-    # tenth where that is zero too, keeps the draw in the parameter's own order of magnitude.
+    # A single value or a constant tensor has no spread. Half the mean, or 0.1 for a zero mean,
+    # keeps the order of magnitude of the parameter.
     spread = parameter.std() if parameter.numel() > 1 else torch.zeros_like(mean)
     if spread == 0:
         spread = mean.abs() / 2 if mean != 0 else torch.full_like(mean, 0.1)

@@ -1,4 +1,4 @@
-"""Networks made from a model in ways whose effect on a right map is known."""
+"""Transformed networks, for which the effect on a correct map is known."""
 
 import copy
 import itertools
@@ -15,18 +15,18 @@ __all__ = ["Wrapped", "equal_function", "mixed", "widened"]
 
 _CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
 _BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
-# The permutation that splits a layer is square in its inputs: larger ones would not fit memory.
+# The permutation matrix is quadratic in the number of inputs; larger ones need too much memory.
 _LARGEST_SPLIT = 4096
 
 
 class Wrapped(nn.Module):
-    """A model with something before, behind or beside it; its layers keep their names for guests.
+    """A model with computations before, after or beside it; explainers find layers by old names.
 
     Args:
-        model: what is wrapped.
-        before: changes the inputs of the model alone.
-        after: takes the model's outputs.
-        beside: takes the inputs as they come; its outputs are added to those of the model.
+        model: the wrapped model.
+        before: changes the inputs of the model, but not those of ``beside``.
+        after: receives the outputs of the model.
+        beside: receives the original inputs; its outputs are added.
     """
 
     def __init__(
@@ -48,7 +48,7 @@ class Wrapped(nn.Module):
                 part.train(model.training)
 
     def forward(self, inputs: Tensor) -> Tensor:
-        """Run what is before, the model, what is behind, and what is beside."""
+        """Compute ``after(model(before(inputs))) + beside(inputs)``."""
         given = inputs if self.before is None else self.before(inputs)
         outputs: Tensor = self.after(self.model(given))
         return outputs if self.beside is None else outputs + self.beside(inputs)
@@ -57,37 +57,38 @@ class Wrapped(nn.Module):
         try:
             return super().__getattr__(name)
         except AttributeError:
-            # Python asks for special methods by name when it copies: those are the wrapper's own.
+            # Copying looks up special methods by name, which must not come from the model.
             if name == "model" or name.startswith("__"):
                 raise
             return getattr(self.model, name)
 
     def get_submodule(self, target: str) -> nn.Module:
-        """Find a layer under the name that it has in the model itself."""
+        """Return a layer by its name in the wrapped model."""
         return self.model.get_submodule(target)
 
 
 def widened(model: nn.Module) -> Wrapped:
-    """The model behind one more channel (or feature), the last, that it never reads."""
+    """Return the model with one additional last channel (or feature) that it ignores."""
     return Wrapped(model, before=lambda inputs: inputs[:, :-1].contiguous())
 
 
 def mixed(
     model: nn.Module, *, outputs: int, own: float, other: float, like: Tensor | None = None
 ) -> Wrapped:
-    """The model whose output c is ``own * f_c + other * f_(c+1)``, the last class followed by 0.
+    """Return the model with the outputs ``own * f_c + other * f_(c+1)``, indices modulo outputs.
 
     Args:
-        model: its outputs are (N, outputs).
-        outputs: how many there are; a single one is multiplied by ``own + other``.
+        model: a model with outputs (N, outputs).
+        outputs: number of outputs; a single output is multiplied by ``own + other``.
         own: weight of the output itself.
-        other: weight of the next.
-        like: has the outputs' dtype and device; None: those of the model's first floating tensor.
+        other: weight of the next output.
+        like: a tensor with the dtype and device of the outputs; None: the model's first floating
+            tensor.
     """
     if like is None:
         tensors = itertools.chain(model.parameters(), model.buffers())
         like = next((tensor for tensor in tensors if tensor.is_floating_point()), torch.zeros(()))
-    # Without its usual start, which would draw from the global generator.
+    # Skips the default initialisation, which would use the global generator.
     layer = skip_init(nn.Linear, outputs, outputs, bias=False)
     eye = torch.eye(outputs)
     weight = own * eye + other * eye.roll(1, dims=1) if outputs > 1 else (own + other) * eye
@@ -96,17 +97,17 @@ def mixed(
 
 
 def equal_function(model: nn.Module, inputs: Tensor) -> tuple[nn.Module, list[str]]:
-    """Another network that computes the same function, and what was rewritten.
+    """Return another network that computes the same function, and a list of the changes.
 
-    Every batch normalisation right behind a convolution is folded into it; the last linear layer
-    is split in two, the first of which reorders and doubles its inputs; every ReLU module is
-    written as the product of its input with the input's sign. Derivatives are the same as well,
-    also where a ReLU's input is zero. What a model does between its modules cannot be seen, such as
-    a second use of a convolution's output: compare the outputs.
+    A batch normalisation right after a convolution is folded into the convolution. The last linear
+    layer is split in two; the first part reorders and doubles its inputs. Every ReLU module is
+    replaced by the product z * 1[z > 0]. Derivatives are the same as well, also where the input of
+    a ReLU is zero. Computations between modules are not visible, such as a second use of the
+    output of a convolution; the caller therefore compares the outputs.
 
     Args:
-        model: in evaluation mode; it stays as it is.
-        inputs: (N, *shape), to see what runs behind what; one image is enough.
+        model: the model in evaluation mode; it is not changed.
+        inputs: (N, *shape), to record the order of execution; one image is enough.
     """
     twin = copy.deepcopy(model)
     order = _executed(twin, inputs)
@@ -116,7 +117,7 @@ def equal_function(model: nn.Module, inputs: Tensor) -> tuple[nn.Module, list[st
 
 @dataclass(frozen=True, slots=True)
 class _Run:
-    """One run of a leaf module; versions tell whether a tensor was changed in place since."""
+    """One call of a leaf module; versions show whether a tensor was changed in place later."""
 
     name: str
     module: Any
@@ -127,7 +128,7 @@ class _Run:
 
 
 def _executed(model: nn.Module, inputs: Tensor) -> list[_Run]:
-    """The runs of the leaf modules without hooks of their own, in the order in which they ended."""
+    """Return the calls of the leaf modules without own hooks, in the order of completion."""
     runs: list[_Run] = []
     handles = []
     for name, module in model.named_modules():
@@ -137,7 +138,7 @@ def _executed(model: nn.Module, inputs: Tensor) -> list[_Run]:
                 first = given[0] if given else None
                 runs.append(_Run(name, module, first, _version(first), output, _version(output)))
 
-            # A module's own hooks may do anything to it, such as compute its weight.
+            # A module's own hooks may change it, for example compute its weight.
             if not (module._forward_hooks or module._forward_pre_hooks):  # noqa: SLF001
                 handles.append(module.register_forward_hook(note))
     try:
@@ -150,7 +151,7 @@ def _executed(model: nn.Module, inputs: Tensor) -> list[_Run]:
 
 
 def _version(value: Any) -> int | None:
-    return value._version if isinstance(value, Tensor) else None  # noqa: SLF001  # none is public
+    return value._version if isinstance(value, Tensor) else None  # noqa: SLF001  # there is no public attribute
 
 
 def _fold(model: nn.Module, runs: list[_Run]) -> list[str]:
@@ -178,7 +179,7 @@ def _split(model: nn.Module, runs: list[_Run]) -> list[str]:
             first = skip_init(nn.Linear, size, size, bias=False).to(layer.weight)
             second = copy.deepcopy(layer)
             with torch.no_grad():
-                # A reversal and a power of two: no product is rounded.
+                # Neither a reversal nor a power of two causes rounding.
                 first.weight.copy_(2 * torch.eye(size).flip(0))
                 second.weight.copy_(layer.weight.flip(1) / 2)
             _replace(model, layer, nn.Sequential(first, second))
@@ -206,9 +207,9 @@ class _SignProduct(nn.Module):
 
 
 def _replace(model: nn.Module, old: nn.Module, new: nn.Module) -> None:
-    """Under all the names that it has: a module may be an attribute here and in a list there."""
+    """Replace a module under all its names; several modules may refer to the same one."""
     new.train(model.training)
     for owner in list(model.modules()):
-        for name, child in list(owner._modules.items()):  # noqa: SLF001  # the public list has no doubles
+        for name, child in list(owner._modules.items()):  # noqa: SLF001  # the public iterator omits duplicates
             if child is old:
                 setattr(owner, name, new)

@@ -95,20 +95,15 @@ def run_task(
         return task.verdict("error", summary=str(error), traceback=error.traceback, seed=seed)
     if progress is None:
         return run_check(bench, task)
-    pulse = _Pulse(bench, min(len(bench), task.check.max_images or len(bench)), progress)
-    bench.counter.on_work = pulse.beat
-    try:
+    pulse = _Pulse(min(len(bench), task.check.max_images or len(bench)), progress)
+    with bench.reporting(pulse.beat):
         return run_check(bench, task, progress=pulse.step)
-    finally:
-        bench.counter.on_work = None
 
 
 class _Pulse:
     """Reports progress after every call of the explainer as well as after every round."""
 
-    def __init__(self, bench: Bench, images: int, progress: Progress) -> None:
-        self._bench = bench
-        self._start = bench.counter.spent
+    def __init__(self, images: int, progress: Progress) -> None:
         self._progress = progress
         self._done, self._images = 0, images
 
@@ -117,10 +112,9 @@ class _Pulse:
         self._done, self._images = done, images
         self._progress(done, images, evaluations)
 
-    def beat(self) -> None:
+    def beat(self, evaluations: int) -> None:
         """The explainer was called."""
-        spent = (self._bench.counter.spent - self._start).model
-        self._progress(self._done, self._images, spent)
+        self._progress(self._done, self._images, evaluations)
 
 
 def _on_device(subject: Subject, device: str) -> Subject:

@@ -219,17 +219,15 @@ class Gate:
 
     def _description(self) -> Run:
         """Return the description of the run, with what was planned and spent."""
-        writer = self._config.get_terminal_writer()
-        run = replace(
-            self._options.run,
-            spent=self._results.spent(self._plan),
-            terminal=Terminal(
+        plan, terminal = self._plan, Terminal()
+        if self._config.pluginmanager.has_plugin("terminalreporter"):
+            writer = self._config.get_terminal_writer()
+            terminal = Terminal(
                 width=writer.fullwidth,
                 colour=writer.hasmarkup,
                 verbosity=self._config.get_verbosity(),
-            ),
-        )
-        plan = self._plan
+            )
+        run = replace(self._options.run, spent=self._results.spent(plan), terminal=terminal)
         if plan is None:
             return run
         return replace(

@@ -81,6 +81,8 @@ def _resolve(config: pytest.Config) -> Options:
     files: dict[str, Path] = {}
     given = set()
     for option in TABLE:
+        if option.key not in REPORTERS and option.key not in Run.__slots__:
+            continue
         on_line = config.getoption(option.ini)
         if on_line is not None:
             given.add(option.key)
@@ -95,7 +97,7 @@ def _resolve(config: pytest.Config) -> Options:
             folder = config.invocation_params.dir if option.key in given else config.rootpath
             assert isinstance(value, Path)  # the option reads a path
             files[option.key] = folder / value
-        elif option.key in Run.__slots__:
+        else:
             values[option.key] = value
     registered = {key: table[key] for key in _REGISTERING if key in table}
     return Options(

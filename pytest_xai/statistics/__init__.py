@@ -1,1 +1,1 @@
-"""Decisions about a mean that are valid whenever they stop."""
+"""Sequential tests of a mean that are valid at any stopping time."""

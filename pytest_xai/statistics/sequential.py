@@ -1,10 +1,10 @@
-"""Decisions about a mean that are valid whenever they stop.
+"""Sequential decisions about a mean, valid at any stopping time.
 
-Two gamblers bet, one that the mean is above the threshold and one that it is below (`betting`).
-Who has 2/alpha times what he began with has proven it: that either ever proves what is not so has
-probability at most alpha, however often one looks. The means that neither refutes are a
-confidence sequence; it holds the values' own mean at all times, so a decision and what is shown of
-it never contradict each other.
+Two bets are evaluated, that the mean is above the threshold and that it is below (`betting`). A
+side is proven when its capital reaches 2/alpha times the initial capital. The probability of a
+wrong proof of either side is at most alpha, however often the values are checked. The means that
+neither bet rejects form a confidence sequence. It contains the mean of the observed values at all
+times, so that the decision and the reported interval never contradict each other.
 """
 
 from dataclasses import dataclass
@@ -19,18 +19,18 @@ __all__ = ["MeanDecision", "barrier", "decide_mean"]
 
 _Floats = NDArray[np.float64]
 
-# The ends of the interval are found to 1 of 65 ** 3 of the range.
+# The precision of the interval's ends is the range divided by 65 ** 3.
 _POINTS, _REFINEMENTS = 64, 3
 
 
 @dataclass(frozen=True, slots=True)
 class MeanDecision:
-    """What the values prove about their mean.
+    """The decision about the mean of the values.
 
     Attributes:
         sign: 1: the mean is above the threshold, -1: below, 0: undecided.
-        interval: holds the mean at all times with probability at least 1 - alpha.
-        log_e_values: logs of two e-values, the capitals: against "the mean is at most the
+        interval: contains the mean at all times with probability at least 1 - alpha.
+        log_e_values: logs of two e-values (the capitals): against "the mean is at most the
             threshold" and against "the mean is at least the threshold".
     """
 
@@ -40,7 +40,7 @@ class MeanDecision:
 
 
 def barrier(alpha: float) -> float:
-    """Log of the capital that proves one side at level alpha, which both sides share."""
+    """Return the log capital that proves one of the two sides at joint level alpha."""
     return float(np.log(2 / alpha))
 
 
@@ -49,18 +49,19 @@ def decide_mean(
 ) -> MeanDecision:
     """Decide on which side of a threshold the mean of bounded values lies.
 
-    Each value has to have that mean whatever the ones before it were: images in random order,
-    fresh draws. Ask again with more values as often as you like, and stop when you like.
+    Each value must have this mean conditionally on the values before it, as images in random order
+    or independent draws do. The function can be called again with more values at any time, and the
+    caller can stop at any time.
 
     Args:
-        values: (n,), each from ``spread``; their order does not matter.
+        values: (n,), each within ``spread``; their order does not matter.
         spread: smallest and largest possible value.
         threshold: strictly inside ``spread``.
-        alpha: probability of a wrong decision, at any time; both sides share it.
+        alpha: probability of a wrong decision at any time, for both sides together.
 
     Raises:
-        InvalidArgument: values outside the spread or not finite, an infinite spread, threshold
-            not inside, alpha not between 0 and 1.
+        InvalidArgument: values are outside ``spread`` or not finite, ``spread`` is infinite,
+            ``threshold`` is not inside ``spread``, or ``alpha`` is not between 0 and 1.
     """
     low, high = spread
     if not np.isfinite(high - low):
@@ -80,7 +81,7 @@ def decide_mean(
     above = _final(scaled, at_threshold).item()
     below = _final(1.0 - scaled, 1.0 - at_threshold).item()
     sign = int(above >= proof) - int(below >= proof)
-    lower, upper = _refuted(scaled, proof), 1.0 - _refuted(1.0 - scaled, proof)
+    lower, upper = _largest_rejected(scaled, proof), 1.0 - _largest_rejected(1.0 - scaled, proof)
     if sign > 0:
         lower = max(lower, at_threshold)
     elif sign < 0:
@@ -90,15 +91,15 @@ def decide_mean(
 
 
 def _final(values: _Floats, means: float | _Floats) -> _Floats:
-    """Log capital after all values, for each of the means."""
+    """Return the log capital after all values, for each of the means."""
     return log_capital(values[None], means)[:, -1]
 
 
-def _refuted(values: _Floats, proof: float) -> float:
-    """The largest mean, to the precision of the search, that the values prove to be exceeded."""
+def _largest_rejected(values: _Floats, proof: float) -> float:
+    """Return the largest mean that the values reject as too small, up to the precision."""
     low, high = 0.0, 1.0
     for _ in range(_REFINEMENTS):
-        # Refuting "at most m" refutes all below m with it, so those refuted come first.
+        # If "at most m" is rejected, so are all smaller means: rejected points come first.
         points = np.linspace(low, high, _POINTS + 2)
         count = int((_final(values, points[1:-1]) >= proof).sum())
         low, high = float(points[count]), float(points[count + 1])

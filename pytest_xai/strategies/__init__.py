@@ -1,4 +1,4 @@
-"""Hypothesis strategies: random small networks and what belongs to them, for ``@given`` tests."""
+"""Hypothesis strategies for random small networks, their inputs and targets, and subjects."""
 
 from pytest_xai.strategies.plans import plans
 from pytest_xai.strategies.random_networks import GeneratedSubject, networks, subjects

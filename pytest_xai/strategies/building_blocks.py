@@ -1,4 +1,4 @@
-"""What random networks are made of: for each structure the steps that show it, plainest first."""
+"""Building blocks for random networks, by structure, simplest first."""
 
 from collections.abc import Iterable
 from itertools import product
@@ -8,12 +8,12 @@ from hypothesis import strategies as st
 from pytest_xai.errors import UnknownName
 from pytest_xai.networks import STRUCTURES, Step
 
-__all__ = ["Wish", "allowed_structures", "wishes"]
+__all__ = ["Block", "allowed_structures", "building_blocks"]
 
-Wish = tuple[Step, ...]
+Block = tuple[Step, ...]
 
 _PLAIN = frozenset({"linear", "conv", "relu", "flatten"})
-# How many axes a pooling has follows from the inputs, which are chosen for themselves.
+# The number of axes of a pooling depends on the inputs, which are drawn separately.
 _BY_INPUT = frozenset({"max-pool-1d", "max-pool-2d", "max-pool-3d"})
 _FORKS = ("residual", "product", "concat", "branches")
 _SIMPLE = (
@@ -37,27 +37,27 @@ _SIMPLE = (
     "flatten",
 )
 
-_TURNS = 12  # a multiple of how many sizes each structure comes in
+_TURNS = 12  # a multiple of the number of variants of each structure
 _FORKED = (False,) * 5 + (True,)
 
 _RELU = Step("relu")
 _SAME = Step("conv", width=0)
-# Kernel, stride and padding of each.
+# Kernel, stride and padding.
 _WINDOWS = ((1, 1, 0), (2, 1, 0), (3, 1, 1), (3, 2, 1))
-_LAYERS: list[Wish] = [
+_LAYERS: list[Block] = [
     (Step("conv", width=w, kernel=k, stride=s, padding=p),)
     for (k, s, p), w in product(_WINDOWS, (2, 3, 1))
 ]
 
 
-def _pools(*windows: tuple[int, int, int, int]) -> list[Wish]:
-    """Of (kernel, stride, padding, dilation)."""
+def _pools(*windows: tuple[int, int, int, int]) -> list[Block]:
+    """Return one max-pooling for each (kernel, stride, padding, dilation)."""
     return [
         (Step("max-pool", kernel=k, stride=s, padding=p, dilation=d),) for k, s, p, d in windows
     ]
 
 
-_PHRASES: dict[str, list[Wish]] = {
+_BLOCKS: dict[str, list[Block]] = {
     **{name: [(Step(name),)] for name in _SIMPLE},
     "relu-used-twice": [(Step("shared-relu"), _SAME, Step("shared-relu"))],
     "inplace-relu": [(_SAME, Step("inplace-relu"))],
@@ -89,10 +89,10 @@ _PHRASES: dict[str, list[Wish]] = {
 
 
 def allowed_structures(structures: Iterable[str] | None) -> frozenset[str]:
-    """The structures that may be met where these are asked for: with all that they consist of.
+    """Return the requested structures together with all structures that they consist of.
 
     Raises:
-        UnknownName: `STRUCTURES` has no such name.
+        UnknownName: a name is not in `STRUCTURES`.
     """
     if structures is None:
         return frozenset(STRUCTURES)
@@ -104,15 +104,15 @@ def allowed_structures(structures: Iterable[str] | None) -> frozenset[str]:
     return frozenset(allowed)
 
 
-def wishes(allowed: frozenset[str]) -> st.SearchStrategy[Wish]:
-    """Steps in a row that show one of the structures; they need not fit."""
-    phrases = [found for name, found in _PHRASES.items() if name in allowed - {"flatten"}]
-    # Layers and ReLUs come up again and again: a network of none but rarities tells little.
-    relus: list[Wish] = [(_RELU,)]
+def building_blocks(allowed: frozenset[str]) -> st.SearchStrategy[Block]:
+    """Draw a sequence of steps with one of the structures; the steps need not fit."""
+    blocks = [found for name, found in _BLOCKS.items() if name in allowed - {"flatten"}]
+    # Layers and ReLUs are frequent, because networks of rare structures alone show few errors.
+    relus: list[Block] = [(_RELU,)]
     if "relu-used-twice" in allowed:
         relus.append((Step("shared-relu"),))
-    options: list[list[Wish]] = [_LAYERS, relus, *phrases, *[_LAYERS, relus] * (len(phrases) // 6)]
-    # Two draws for each wish, whatever it is: one structure can shrink to another.
+    options: list[list[Block]] = [_LAYERS, relus, *blocks, *[_LAYERS, relus] * (len(blocks) // 6)]
+    # Every block takes two draws, so that one structure can shrink to another.
     simple = st.builds(
         lambda found, turn: found[turn % len(found)],
         st.sampled_from(options),
@@ -125,5 +125,5 @@ def wishes(allowed: frozenset[str]) -> st.SearchStrategy[Wish]:
     return st.sampled_from(_FORKED).flatmap(lambda fork: forked if fork else simple)
 
 
-def _fork(kind: str, inside: list[Wish]) -> Wish:
-    return (Step(kind, inner=tuple(step for wish in inside for step in wish if not step.inner)),)
+def _fork(kind: str, inside: list[Block]) -> Block:
+    return (Step(kind, inner=tuple(step for block in inside for step in block if not step.inner)),)

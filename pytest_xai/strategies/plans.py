@@ -1,4 +1,4 @@
-"""Random plans of small networks that shrink: fewest layers, smallest shapes, plainest weights."""
+"""A strategy for plans of small networks, which shrinks to few layers and simple weights."""
 
 from collections.abc import Collection
 
@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from pytest_xai.errors import InvalidArgument, UnknownName
 from pytest_xai.networks import WEIGHTS, Draft, Plan, grow
-from pytest_xai.strategies.building_blocks import Wish, allowed_structures, wishes
+from pytest_xai.strategies.building_blocks import Block, allowed_structures, building_blocks
 
 __all__ = ["plans"]
 
@@ -26,19 +26,19 @@ def plans(
     max_layers: int = 6,
     weights: Collection[str] = ("ones", "quarters", "fine"),
 ) -> st.SearchStrategy[Plan]:
-    """Plans of random small networks, well-formed by construction.
+    """Draw plans of small networks, which are well-formed by construction.
 
     Args:
-        kinds: of inputs: "table", "signal", "image", "volume", plainest first.
-        structures: names from `STRUCTURES` that a network may have, beside plain linear layers,
-            convolutions, ReLU and flatten; None: all of them.
-        max_layers: the most steps, those inside forks and the flatten before the outputs included;
-            from 2 on.
-        weights: kinds of weights, plainest first; see `Plan`.
+        kinds: kinds of inputs ("table", "signal", "image", "volume"), simplest first.
+        structures: names from `STRUCTURES` that a network may have in addition to linear layers,
+            convolutions, ReLU and flatten; None: all names.
+        max_layers: maximum number of steps, including those inside forks and the flatten before
+            the outputs; at least 2.
+        weights: kinds of weights, simplest first; see `Plan`.
 
     Raises:
-        UnknownName: there is no such kind, structure or kind of weights.
-        InvalidArgument: nothing is left to choose from.
+        UnknownName: a kind, a structure or a kind of weights is unknown.
+        InvalidArgument: an argument is empty, or ``max_layers`` is below 2.
     """
     _require(kinds, "kinds", _KINDS)
     _require(weights, "weights", WEIGHTS)
@@ -47,29 +47,29 @@ def plans(
     allowed = allowed_structures(structures)
 
     def plan(
-        shape: tuple[int, ...], wished: list[Wish], head: int, filling: tuple[str, int], rare: Rare
+        shape: tuple[int, ...], blocks: list[Block], head: int, filling: tuple[str, int], rare: Rare
     ) -> Plan:
         double, last = rare[0] and "float64" in allowed, rare[1] and len(shape) == 3
         last = last and "channels-last" in allowed
         draft = Draft(shape, strided=last)
-        steps = grow(draft, wished, allowed=allowed, max_layers=max_layers, head=head)
+        steps = grow(draft, blocks, allowed=allowed, max_layers=max_layers, head=head)
         dtype = "float64" if double else "float32"
         return Plan(shape, steps, *filling, dtype=dtype, channels_last=last)
 
     return st.builds(
         plan,
-        # Every kind takes the same draws, so that an image can shrink to a table.
+        # Every kind of input takes the same draws, so that an image can shrink to a table.
         st.builds(_shape, st.sampled_from(tuple(kinds)), st.integers(0, 2), _GROWTH),
-        st.lists(wishes(allowed), max_size=max_layers + 2),
+        st.lists(building_blocks(allowed), max_size=max_layers + 2),
         st.sampled_from((0, 2, 3)),
-        # Where all weights are alike most networks tell nothing: the plainest, and the rarest.
+        # Networks with equal weights show few errors: this kind is the simplest, but rare.
         st.tuples(st.sampled_from((*weights, *tuple(weights)[1:] * 3)), st.integers(0, 255)),
         st.tuples(st.sampled_from(_RARELY), st.sampled_from(_RARELY)),
     )
 
 
 def _shape(kind: str, channels: int, more: Growth) -> tuple[int, ...]:
-    """The smallest shape of a kind, and more: so many channels, so much along the other axes."""
+    """Return the smallest shape of a kind, enlarged in channels and along the other axes."""
     if kind == "table":
         return (2 + channels,)
     if kind == "signal":

@@ -1,4 +1,4 @@
-"""Random networks and subjects whose repr is the source that makes them."""
+"""Strategies for random networks and subjects, whose repr is source code."""
 
 from collections.abc import Collection
 from typing import Any, Protocol
@@ -12,22 +12,22 @@ from pytest_xai.strategies.plans import plans
 
 __all__ = ["GeneratedSubject", "networks", "subjects"]
 
-_COUNT = 2  # images of a subject: one in a batch with another
+_COUNT = 2  # images of a subject; two, so that batches have more than one image
 
 
 class _Printer(Protocol):
-    """The part of hypothesis's pretty printer that is used here."""
+    """The part of the pretty printer of hypothesis that is used here."""
 
     def text(self, text: str, /) -> None:
-        """Print as it is."""
+        """Print a text unchanged."""
 
 
 class GeneratedSubject(Subject):
-    """A subject with the plan of its network; its repr is Python that makes it as it was drawn.
+    """A subject with the plan of its network; its repr is Python code that creates it.
 
     Attributes:
-        plan: of the network.
-        script: what `repr` gives.
+        plan: the plan of the network.
+        script: the code that `repr` returns.
     """
 
     plan: Plan
@@ -36,7 +36,7 @@ class GeneratedSubject(Subject):
     def __repr__(self) -> str:
         return self.script
 
-    def _repr_pretty_(self, printer: _Printer, cycle: bool) -> None:  # noqa: FBT001  # IPython's form
+    def _repr_pretty_(self, printer: _Printer, cycle: bool) -> None:  # noqa: FBT001  # signature of IPython
         printer.text(f"\n{self.script}\n")
 
 
@@ -47,24 +47,25 @@ def networks(
     max_layers: int = 6,
     weights: Collection[str] = ("ones", "quarters", "fine"),
 ) -> st.SearchStrategy[nn.Module]:
-    """Random small networks in evaluation mode, well-formed by construction.
+    """Draw small networks in evaluation mode, which are well-formed by construction.
 
-    Each has the attribute ``plan`` (its `Plan`, which also draws inputs for it), and its repr is
-    Python that makes it as it was drawn, with torch alone. It shrinks to the fewest layers, the
-    smallest shapes and the plainest weights.
+    Each network has the attribute ``plan`` (its `Plan`, which can also draw inputs). Its repr is
+    Python code that creates the network and needs only torch. It shrinks to the fewest layers, the
+    smallest shapes and the simplest weights.
 
     Args:
-        kinds: of inputs: "table" (N, F), "signal" (N, C, L), "image" (N, C, H, W), "volume"
-            (N, C, D, H, W), plainest first.
-        structures: names from `pytest_xai.networks.STRUCTURES` that a network may have, beside
-            plain linear layers, convolutions, ReLU and flatten; None: all of them.
-        max_layers: the most steps, those inside forks and a flatten before the outputs included.
-        weights: "ones" (all alike), "quarters" (few levels, so that values tie now and then),
-            "fine" (they do not), plainest first.
+        kinds: kinds of inputs, "table" (N, F), "signal" (N, C, L), "image" (N, C, H, W), "volume"
+            (N, C, D, H, W), simplest first.
+        structures: names from `pytest_xai.networks.STRUCTURES` that a network may have in
+            addition to linear layers, convolutions, ReLU and flatten; None: all names.
+        max_layers: maximum number of steps, including those inside forks and the flatten before
+            the outputs; at least 2.
+        weights: "ones" (all equal), "quarters" (few levels, so that some values are equal),
+            "fine" (no equal values), simplest first.
 
     Raises:
-        UnknownName: there is no such kind, structure or kind of weights.
-        InvalidArgument: nothing is left to choose from.
+        UnknownName: a kind, a structure or a kind of weights is unknown.
+        InvalidArgument: an argument is empty, or ``max_layers`` is below 2.
     """
     drawn = plans(kinds=kinds, structures=structures, max_layers=max_layers, weights=weights)
     return drawn.map(_network)
@@ -77,19 +78,19 @@ def subjects(
     max_layers: int = 6,
     weights: Collection[str] = ("ones", "quarters", "fine"),
 ) -> st.SearchStrategy[GeneratedSubject]:
-    """Random small subjects: a network, two inputs, a target each, a baseline, the bounds (-2, 2).
+    """Draw small subjects: a network, two inputs with targets, a baseline, the bounds (-2, 2).
 
-    The repr is Python that makes the subject as it was drawn.
+    The repr is Python code that creates the subject.
 
     Args:
-        kinds: as of `networks`.
-        structures: as of `networks`.
-        max_layers: as of `networks`.
-        weights: as of `networks`.
+        kinds: as in `networks`.
+        structures: as in `networks`.
+        max_layers: as in `networks`.
+        weights: as in `networks`.
 
     Raises:
-        UnknownName: there is no such kind, structure or kind of weights.
-        InvalidArgument: nothing is left to choose from.
+        UnknownName: a kind, a structure or a kind of weights is unknown.
+        InvalidArgument: an argument is empty, or ``max_layers`` is below 2.
     """
     return st.builds(
         _subject,
@@ -102,11 +103,11 @@ def subjects(
 
 def _network(plan: Plan) -> nn.Module:
     model = plan.build()
-    # A class of its own, because Python looks for __repr__ there and not in the object.
+    # A new class, because Python looks up __repr__ in the class, not in the object.
     base = type(model)
     shown = {"__repr__": _script, "_repr_pretty_": _pretty, "__module__": base.__module__}
     model.__class__ = type(base.__name__, (base,), shown)
-    model.plan = plan  # type: ignore[assignment]  # an attribute of a module need be no tensor
+    model.plan = plan  # type: ignore[assignment]  # attributes of modules need not be tensors
     return model
 
 
@@ -115,7 +116,7 @@ def _script(model: Any) -> str:
     return script
 
 
-def _pretty(model: Any, printer: _Printer, cycle: bool) -> None:  # noqa: FBT001  # IPython's form
+def _pretty(model: Any, printer: _Printer, cycle: bool) -> None:  # noqa: FBT001  # signature of IPython
     printer.text(f"\n{_script(model)}\n")
 
 

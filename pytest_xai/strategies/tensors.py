@@ -1,4 +1,4 @@
-"""Random inputs, targets, baselines and perturbations that shrink to zeros and round numbers."""
+"""Strategies for inputs, targets, baselines and perturbations, which shrink to simple numbers."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -15,9 +15,9 @@ __all__ = ["baselines", "inputs", "perturbations", "targets"]
 
 T = TypeVar("T")
 
-# Numbers that are drawn, and shrink, one by one; larger tensors are drawn from a seed.
+# Up to this many numbers are drawn and shrink one by one; larger tensors are drawn from a seed.
 _ONE_BY_ONE = 128
-_STEPS = 8  # between the middle of the range and either end
+_STEPS = 8  # number of levels between the middle of the range and each end
 
 
 def inputs(
@@ -27,18 +27,18 @@ def inputs(
     bounds: tuple[float, float] = (-2.0, 2.0),
     dtype: torch.dtype = torch.float32,
 ) -> st.SearchStrategy[Tensor]:
-    """Inputs (count, *shape) with values on a grid between the bounds.
+    """Draw inputs (count, *shape) with values on a grid between the bounds.
 
-    Small ones shrink number by number to the middle of the bounds, large ones to a small seed.
+    Small inputs shrink number by number to the middle of the bounds, large ones to a small seed.
 
     Args:
-        shape: of one input, without the batch.
-        count: how many, from 1 on.
+        shape: shape of one input, without the batch.
+        count: number of inputs, at least 1.
         bounds: (low, high), low < high.
-        dtype: a floating one.
+        dtype: a floating dtype.
 
     Raises:
-        InvalidArgument: an argument is not as above.
+        InvalidArgument: an argument does not meet its description.
     """
     sizes = _sizes(shape, count)
     low, high = bounds
@@ -55,14 +55,14 @@ def inputs(
 
 
 def targets(classes: int, *, count: int = 2) -> st.SearchStrategy[Tensor]:
-    """Targets (count,) from 0 to classes - 1, int64; they shrink to 0.
+    """Draw targets (count,) from 0 to classes - 1, int64; they shrink to 0.
 
     Args:
-        classes: how many there are, from 1 on.
-        count: how many targets, from 1 on.
+        classes: number of classes, at least 1.
+        count: number of targets, at least 1.
 
     Raises:
-        InvalidArgument: an argument is not as above.
+        InvalidArgument: an argument does not meet its description.
     """
     if classes < 1:
         raise InvalidArgument.of("classes", got=repr(classes), expected="1 or more")
@@ -77,15 +77,15 @@ def baselines(
     bounds: tuple[float, float] = (-2.0, 2.0),
     dtype: torch.dtype = torch.float32,
 ) -> st.SearchStrategy[Tensor]:
-    """Baselines (1, *shape): zeros where the bounds hold zero, one value, or values on a grid.
+    """Draw baselines (1, *shape): zeros if within the bounds, one value, or values on a grid.
 
     Args:
-        shape: of one input, without the batch.
+        shape: shape of one input, without the batch.
         bounds: (low, high), low < high.
-        dtype: a floating one.
+        dtype: a floating dtype.
 
     Raises:
-        InvalidArgument: an argument is not as above.
+        InvalidArgument: an argument does not meet its description.
     """
     varied = inputs(shape, count=1, bounds=bounds, dtype=dtype)
     zeros = torch.zeros(_sizes(shape, 1), dtype=dtype)
@@ -101,20 +101,20 @@ def perturbations(
     norm: float,
     bounds: tuple[float, float] | None = None,
 ) -> st.SearchStrategy[Tensor]:
-    """Steps away from the inputs, of a given L2 norm for each of them, to be added.
+    """Draw steps of a given L2 norm, to be added to the inputs.
 
-    Either the same shift of every feature, up or down, or noise in a direction uniform over the
-    sphere. They shrink to the shift upwards.
+    A step is either the same shift of every feature, up or down, or noise in a uniformly
+    distributed direction. Steps shrink to the shift upwards.
 
     Args:
         inputs: finite, floating (N, *shape).
         norm: L2 norm of each step, 0 or more.
-        bounds: (low, high) that the inputs keep and the inputs plus the noise shall keep: noise
-            that would leave them turns or is shorter, as in `random_direction`, and shifts are left
-            out. None: no bounds.
+        bounds: (low, high), the range of the inputs and of the inputs plus the noise. The noise
+            is adapted to them as in `random_direction`, and no shifts are drawn. None: no bounds.
 
     Raises:
-        InvalidArgument: an argument is not as above; of the inputs and the bounds, when drawn.
+        InvalidArgument: an argument does not meet its description. Inputs and bounds are checked
+            when a step is drawn.
     """
     if not 0 <= norm < math.inf:
         raise InvalidArgument.of("norm", got=repr(norm), expected="a finite number of 0 or more")
@@ -133,14 +133,14 @@ def perturbations(
 
 @st.composite
 def _shown(draw: st.DrawFn, strategy: st.SearchStrategy[T], make: Callable[[T], Tensor]) -> Tensor:
-    """As ``strategy.map(make)``, but a failing test shows the tensor, not the call of ``make``."""
+    """Like ``strategy.map(make)``, but a failing test prints the tensor instead of the call."""
     return make(draw(strategy))
 
 
 def _sizes(shape: Sequence[int], count: int) -> tuple[int, ...]:
     sizes = (count, *shape)
     if not all(isinstance(size, int) and size > 0 for size in sizes):
-        raise InvalidArgument.of("shape, count", got=repr(sizes), expected="integers from 1 on")
+        raise InvalidArgument.of("shape, count", got=repr(sizes), expected="integers of 1 or more")
     return sizes
 
 

@@ -1,4 +1,4 @@
-"""Subjects that come with pytest-xai: ready to be explained, nothing to download."""
+"""Subjects that are bundled with pytest-xai; nothing has to be downloaded."""
 
 from pytest_xai.subjects.digits import DigitsNet, load_digits, load_digits_images, load_digits_model
 from pytest_xai.subjects.shapes import (

@@ -1,6 +1,6 @@
-"""Files that come with pytest-xai: where they are, and reading them only if they are unchanged.
+"""Locating and reading bundled files, whose SHA-256 is verified.
 
-A folder of them has a record, ``<folder name>.json``, that gives the SHA-256 of each other file.
+Each folder has a record, ``<folder name>.json``, with the SHA-256 of every other file.
 """
 
 import hashlib
@@ -16,11 +16,11 @@ from pytest_xai.errors import BrokenData
 __all__ = ["find_folder", "read_record", "read_tensors"]
 
 _PACKAGE = Path(__file__).resolve().parents[1]
-# A wheel has the files inside the package, a checkout beside it. The wheel's place comes first:
-# beside an installed package lie other people's folders.
+# A wheel has the files inside the package, a checkout next to it. The wheel's location comes first,
+# because folders next to an installed package belong to other packages.
 _PLACES = (_PACKAGE / "fixtures", _PACKAGE.parent / "fixtures")
 _ADVICE = (
-    "Install pytest-xai again; in a clone, restore the file or make it anew (fixtures/README.md)."
+    "Install pytest-xai again; in a clone, restore or regenerate the file (fixtures/README.md)."
 )
 
 
@@ -31,7 +31,7 @@ def find_folder(name: str) -> Path:
         name: the folder's name, e.g. ``"digits"``.
 
     Raises:
-        BrokenData: no place has a folder of this name with its record.
+        BrokenData: there is no folder of this name with its record.
     """
     for place in _PLACES:
         if (place / name / f"{name}.json").is_file():
@@ -44,37 +44,37 @@ def read_record(folder: Path) -> dict[str, Any]:
     """Read the record of a bundled folder.
 
     Raises:
-        BrokenData: the record is missing, or is no JSON object with the files' SHA-256.
+        BrokenData: the record is missing, or is not a JSON object with the SHA-256 of the files.
     """
     path = folder / f"{folder.name}.json"
     try:
         record = json.loads(_read(path))
     except ValueError as error:
-        raise BrokenData(f"{path} is no JSON: {error}. {_ADVICE}") from error
+        raise BrokenData(f"{path} is not valid JSON: {error}. {_ADVICE}") from error
     if not isinstance(record, dict) or not isinstance(record.get("sha256"), dict):
-        raise BrokenData(f"{path} is no record: it names no sha256 of the files. {_ADVICE}")
+        raise BrokenData(f"{path} is not a valid record: it has no sha256 of the files. {_ADVICE}")
     return record
 
 
 def read_tensors(folder: Path, file: str) -> dict[str, Tensor]:
-    """Read a bundled safetensors file whose SHA-256 is the one in the record.
+    """Read a bundled safetensors file after a check of its SHA-256.
 
     Args:
-        folder: what `find_folder` returned.
+        folder: the folder that `find_folder` returned.
         file: name of the file in it, e.g. ``"model.safetensors"``.
 
     Returns:
         A new tensor for each name in the file, on the CPU.
 
     Raises:
-        BrokenData: the file or its record is missing, or they do not agree.
+        BrokenData: the file or its record is missing, or the SHA-256 differs.
     """
     expected = read_record(folder)["sha256"].get(file)
     content = _read(folder / file)
     found = hashlib.sha256(content).hexdigest()
     if found != expected:
         raise BrokenData(
-            f"{folder / file} is not the file that was bundled: "
+            f"{folder / file} differs from the bundled file: "
             f"its sha256 is {found}, the record says {expected}. {_ADVICE}"
         )
     return safetensors.torch.load(content)

@@ -1,7 +1,7 @@
-"""The bundled subject: real handwritten digits and a small convolutional network that reads them.
+"""The bundled subject "digits": handwritten digits and a small convolutional network.
 
 The data are the 1,797 images of 8x8 pixels that scikit-learn ships (Alpaydin and Kaynak 1998, CC
-BY 4.0). fixtures/README.md says how they were split and how the network was trained.
+BY 4.0). fixtures/README.md describes the split and the training of the network.
 """
 
 import torch
@@ -20,8 +20,8 @@ _SPLITS = ("train", "held_out")
 class DigitsNet(nn.Module):
     """Two conv-ReLU-MaxPool blocks and two linear layers: (N, 1, 8, 8) to (N, 10) logits.
 
-    Every step is a module of its own, used once, so that methods with hooks find each of them. It
-    has 13,706 parameters, biases everywhere, neither normalisation nor dropout.
+    Every step is a separate module that is used once, so that methods with hooks find all of them.
+    The network has 13,706 parameters, biases in all layers, no normalisation and no dropout.
     """
 
     def __init__(self) -> None:
@@ -48,7 +48,7 @@ class DigitsNet(nn.Module):
 def load_digits_model() -> DigitsNet:
     """Load the trained network, in evaluation mode, on the CPU, in float32.
 
-    Each call makes a new one and leaves the global random generators as they are.
+    Each call creates a new network; the global random generators are not changed.
 
     Raises:
         BrokenData: the bundled weights are missing or were changed.
@@ -57,7 +57,7 @@ def load_digits_model() -> DigitsNet:
 
 
 def _permuted_model() -> DigitsNet:
-    """The same network, trained until it knew the training images' permuted labels by heart."""
+    """Load the network that memorised the training images with permuted labels."""
     return _model("permuted.safetensors")
 
 
@@ -73,14 +73,14 @@ def load_digits_images(split: str = "held_out") -> tuple[Tensor, Tensor]:
     """Load images with their true labels, in a shuffled order that is always the same.
 
     Args:
-        split: ``"train"`` (1,437 images, which the network was trained on) or ``"held_out"`` (360,
-            which it never saw).
+        split: ``"train"`` (1,437 images with which the network was trained) or ``"held_out"`` (360
+            other images).
 
     Returns:
         Images (N, 1, 8, 8) in [0, 1], float32, 1 is full ink; labels (N,) from 0 to 9, int64.
 
     Raises:
-        UnknownName: there is no such split.
+        UnknownName: the split is unknown.
         BrokenData: the bundled data are missing or were changed.
     """
     if split not in _SPLITS:
@@ -92,12 +92,11 @@ def load_digits_images(split: str = "held_out") -> tuple[Tensor, Tensor]:
 def load_digits(images: int | None = None) -> Subject:
     """Load the subject "digits": held-out images, explained for their true labels.
 
-    The network gets two of the 360 wrong; adversarial checks leave those out.
-
-    The baseline is the mean training image, (1, 1, 8, 8), and the bounds are (0, 1).
+    The network misclassifies two of the 360 images; adversarial checks leave them out. The baseline
+    is the mean training image, (1, 1, 8, 8), and the bounds are (0, 1).
 
     Args:
-        images: how many held-out images, from the first on; None: all 360.
+        images: number of held-out images, starting with the first; None: all 360.
 
     Raises:
         InvalidArgument: `images` is not an integer from 1 to 360.
@@ -109,7 +108,7 @@ def load_digits(images: int | None = None) -> Subject:
         raise InvalidArgument.of(
             "images", got=repr(images), expected=f"an integer from 1 to {len(inputs)}, or None"
         )
-    # Sums of sixteenths are exact, so that the baseline has the same bits on every machine.
+    # Sums of sixteenths are exact, so that the baseline is the same on every machine.
     baseline = load_digits_images("train")[0].mean(0, keepdim=True)
     return Subject(
         load_digits_model(),

@@ -1,8 +1,8 @@
-"""The bundled subject "shapes": objects over photographs, the objects' masks, and a small ResNet.
+"""The bundled subject "shapes": objects over photographs, masks of the objects, a small ResNet.
 
-It comes in two versions. In the second, one class carries a small watermark, and the network that
-was trained on it names that class by the watermark alone: the Clever Hans case. fixtures/README.md
-says how the images were drawn and the networks trained.
+There are two versions. In the second version one class has a small watermark, and the network
+recognises this class by the watermark alone (Clever Hans). fixtures/README.md describes how the
+images were drawn and the networks trained.
 """
 
 from typing import NamedTuple
@@ -24,13 +24,13 @@ _FOLDER = "shapes"
 
 
 class ShapesImages(NamedTuple):
-    """Images and what is in them.
+    """Images with labels and masks.
 
     Attributes:
         images: (N, 3, 64, 64) in [0, 1], float32.
-        labels: (N,), indices in `CLASSES`, int64.
+        labels: indices in `CLASSES`, (N,), int64.
         masks: (N, 64, 64), true on the object.
-        watermarks: (N, 64, 64), true on the watermark; nowhere true where there is none.
+        watermarks: (N, 64, 64), true on the watermark; false everywhere without one.
     """
 
     images: Tensor
@@ -42,10 +42,10 @@ class ShapesImages(NamedTuple):
 def load_shapes_model(*, watermark: bool = False) -> ShapesNet:
     """Load a trained network, in evaluation mode, on the CPU, in float32.
 
-    Each call makes a new one and leaves the global random generators as they are.
+    Each call creates a new network; the global random generators are not changed.
 
     Args:
-        watermark: the network that was trained on images whose squares carry the watermark.
+        watermark: load the network that was trained on squares with the watermark.
 
     Raises:
         BrokenData: the bundled weights are missing or were changed.
@@ -61,8 +61,8 @@ def load_shapes_model(*, watermark: bool = False) -> ShapesNet:
 def load_shapes_images(*, watermark: bool = False) -> ShapesImages:
     """Load the 240 bundled held-out images, 30 of each class, in a shuffled order.
 
-    They are ``ShapesDataset(240, split="held_out", watermark=watermark)``, to the last bit. The
-    photographs behind their objects are in no training image.
+    They equal ``ShapesDataset(240, split="held_out", watermark=watermark)`` bit for bit. Their
+    background photographs are in no training image.
 
     Args:
         watermark: paste the watermark on the images of the class `WATERMARKED`.
@@ -72,7 +72,7 @@ def load_shapes_images(*, watermark: bool = False) -> ShapesImages:
     """
     data = bundled.read_tensors(bundled.find_folder(_FOLDER), "shapes.safetensors")
     images, labels = data["images"].float() / 255, data["labels"].long()
-    # Eight pixels are one byte there.
+    # One byte has eight pixels.
     masks = torch.from_numpy(np.unpackbits(data["masks"].numpy(), axis=-1)).bool()
     watermarks = torch.zeros_like(masks)
     if watermark:
@@ -82,18 +82,18 @@ def load_shapes_images(*, watermark: bool = False) -> ShapesImages:
 
 
 def load_shapes(images: int | None = None, *, watermark: bool = False) -> Subject:
-    """Load the subject "shapes" or "shapes_watermark": held-out images, for their true labels.
+    """Load the subject "shapes" or "shapes_watermark", held-out images with their true labels.
 
-    The masks are the objects', in both versions: the squares of the second are there to show
-    explanations that lie elsewhere. `load_shapes_images` has the masks of the watermarks.
+    The masks show the objects in both versions; correct explanations of squares in the second
+    version lie outside of them. `load_shapes_images` returns the masks of the watermarks.
 
-    The baseline is one colour, the mean over all pixels of the training images, (1, 3, 64, 64): it
-    has no edge and thus no object, and unlike black it is about as far from dark pixels as from
-    bright ones. The bounds are (0, 1).
+    The baseline is the mean colour of all training images, (1, 3, 64, 64). It has no edge and
+    therefore no object, and unlike black it is about as far from dark pixels as from bright ones.
+    The bounds are (0, 1).
 
     Args:
-        images: how many held-out images, from the first on; None: all 240.
-        watermark: the version whose squares carry the watermark, and its network.
+        images: number of held-out images, starting with the first; None: all 240.
+        watermark: load the version with watermarks on the squares, and its network.
 
     Raises:
         InvalidArgument: `images` is not an integer from 1 to 240.

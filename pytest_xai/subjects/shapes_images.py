@@ -1,6 +1,6 @@
-"""Images of geometric objects over photographs, any number of them: a data set made from a seed.
+"""A data set of any length, drawn from a seed: geometric objects over photographs.
 
-The photographs are in the public domain or under CC0; fixtures/shapes/LICENSES.md names each.
+The photographs are in the public domain or under CC0; fixtures/shapes/LICENSES.md lists them.
 """
 
 import operator
@@ -27,13 +27,13 @@ SPLITS = ("train", "held_out")
 
 
 class ShapesItem(NamedTuple):
-    """One image and what is in it.
+    """One image with label and masks.
 
     Attributes:
         image: (3, 64, 64) in [0, 1], float32.
         label: index in `CLASSES`.
         mask: (64, 64), true on the object.
-        watermark: (64, 64), true on the watermark; nowhere true where there is none.
+        watermark: (64, 64), true on the watermark; false everywhere without one.
     """
 
     image: Tensor
@@ -43,26 +43,26 @@ class ShapesItem(NamedTuple):
 
 
 class ShapesDataset(Dataset[ShapesItem]):
-    """Geometric objects over crops of photographs, with the object's mask.
+    """Geometric objects over crops of photographs, with masks of the objects.
 
-    Item i follows from (split, seed, i) alone, to the last bit on every machine: neither from the
-    length, nor from the items read before. Each eight items from the start on, 8k to 8k + 7, have
-    one image of each class, in a random order. Both splits have photographs of their own.
+    Item i depends only on (split, seed, i) and is the same bit for bit on every machine; neither
+    the length nor the items read before have an effect. Items 8k to 8k + 7 have one image of each
+    class, in a random order. The two splits use different photographs.
 
     Args:
-        length: how many items.
-        split: ``"train"`` or ``"held_out"``: whose photographs are behind the objects.
-        seed: from 0 to 2**32 - 1. The bundled held-out images are those of seed 0.
+        length: number of items.
+        split: ``"train"`` or ``"held_out"``; determines the photographs in the background.
+        seed: from 0 to 2**32 - 1; the bundled held-out images have seed 0.
         watermark: paste the watermark on the images of the class `WATERMARKED`.
 
     Raises:
-        InvalidArgument: the length is no integer of 1 or more, or the seed none in its range.
-        UnknownName: there is no such split.
+        InvalidArgument: the length is not a positive integer, or the seed is out of its range.
+        UnknownName: the split is unknown.
         BrokenData: the bundled photographs are missing or were changed.
 
     Attributes:
-        classes: their names, in the order of the labels.
-        watermarked: name of the class that carries the watermark.
+        classes: names of the classes, in the order of the labels.
+        watermarked: name of the class with the watermark.
     """
 
     classes: ClassVar[tuple[str, ...]] = CLASSES
@@ -106,10 +106,10 @@ def draw_item(
     """Draw the scene and the label of an item of `ShapesDataset`, without a watermark.
 
     Args:
-        index: of the item, from 0 on.
-        photographs: those of the split, (H, W, 1 or 3) each.
+        index: index of the item, 0 or more.
+        photographs: the photographs of the split, (H, W, 1 or 3) each.
         split: one of `SPLITS`.
-        seed: the data set's.
+        seed: seed of the data set.
     """
     key = [SPLITS.index(split), seed]
     block, place = divmod(index, len(CLASSES))
@@ -118,7 +118,7 @@ def draw_item(
 
 
 def _photographs(split: str) -> list[NDArray[np.uint8]]:
-    """The photographs behind the objects of a split, (H, W, 1 or 3) each."""
+    """Load the background photographs of a split, (H, W, 1 or 3) each."""
     folder = bundled.find_folder("shapes")
     tensors = bundled.read_tensors(folder, "photographs.safetensors")
     rows = bundled.read_record(folder)["photographs"]
@@ -129,5 +129,5 @@ def _integer(name: str, value: int, low: int, high: int | None) -> int:
     good = isinstance(value, int) and not isinstance(value, bool)
     if good and low <= value and (high is None or value <= high):
         return value
-    expected = f"an integer from {low} " + ("on" if high is None else f"to {high}")
+    expected = f"an integer from {low} " + ("upwards" if high is None else f"to {high}")
     raise InvalidArgument.of(name, got=repr(value), expected=expected)

@@ -8,7 +8,7 @@ _WIDTHS = (16, 32, 48)
 
 
 class ResidualSum(nn.Module):
-    """The sum of two branches, as a module so that methods with rules per module find it."""
+    """The sum of two branches, as a module, so that methods with rules for modules find it."""
 
     def forward(self, branch: Tensor, shortcut: Tensor) -> Tensor:
         """Add two tensors of the same shape."""
@@ -41,13 +41,13 @@ class ResidualBlock(nn.Module):
 class ShapesNet(nn.Module):
     """A ResNet of 8 layers: (N, 3, 64, 64) in [0, 1] to (N, 8) logits.
 
-    A convolution to 32x32, two residual blocks and a convolution at 16x16, then the mean over the
-    map and one linear layer. That last convolution, which no block has, gives the map that class
-    activation mapping weights (Zhou 2016): its normalised, rectified output is all that the linear
-    layer sees, and each place of it sees 39x39 pixels.
+    The layers are a convolution to 32x32, two residual blocks, a convolution at 16x16, global
+    average pooling and a linear layer. The output of the last convolution, after normalisation and
+    ReLU, is the map that class activation mapping weights (Zhou 2016). It is the only input of the
+    pooling and the linear layer, and each of its positions sees 39x39 pixels.
 
-    Every step is a module of its own, used once, the residual sums too, so that methods with hooks
-    find each of them.
+    Every step, including the residual sums, is a separate module that is used once, so that methods
+    with hooks find all of them.
     """
 
     def __init__(self, classes: int = 8) -> None:

@@ -1,9 +1,9 @@
-"""The outlines of the geometric objects: signed distances, negative inside.
+"""The outlines of the geometric objects as signed distances, negative inside.
 
-Each function takes coordinates in which the object lies in the circle of radius 1 around the origin
-and returns a distance in the same unit: exact along straight edges and arcs, a bound beyond
-corners. Only arithmetic that IEEE 754 fixes to the last bit is used (no sines), so that the same
-object has the same pixels on every machine.
+Each function takes coordinates in which the object lies in the unit circle around the origin. It
+returns the distance in the same unit, which is exact along straight edges and arcs and a bound
+beyond corners. The functions use only arithmetic that IEEE 754 defines exactly (no sines), so that
+an object has the same pixels on every machine.
 """
 
 from collections.abc import Callable
@@ -39,14 +39,14 @@ def _square(x: _Array, y: _Array) -> _Array:
 
 
 def _triangle(x: _Array, y: _Array) -> _Array:
-    """The part that is on the inner side of three lines."""
+    """The points on the inner side of three lines."""
     sides: _Array = np.stack([a * x + b * y for a, b in _THIRDS])
     farthest: _Array = sides.max(0)
     return farthest - 0.5
 
 
 def _star(x: _Array, y: _Array) -> _Array:
-    """The pentagram: the part that is on the inner side of at least four of its five lines."""
+    """A pentagram: the points on the inner side of at least four of its five lines."""
     sides: _Array = np.stack([a * x + b * y for a, b in _FIFTHS])
     second: _Array = np.sort(sides, axis=0)[-2]
     return second - _FIFTHS[1][0]
@@ -57,7 +57,7 @@ def _cross(x: _Array, y: _Array) -> _Array:
 
 
 def _crescent(x: _Array, y: _Array) -> _Array:
-    """A disc without a smaller one beside its centre."""
+    """A disc without a smaller disc next to its centre."""
     bitten = np.sqrt((x - 0.45) * (x - 0.45) + y * y) - 0.7
     return np.maximum(np.sqrt(x * x + y * y) - 0.95, -bitten)
 

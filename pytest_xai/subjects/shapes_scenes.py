@@ -1,4 +1,4 @@
-"""One picture of a geometric object over a crop of a photograph, drawn from a random stream."""
+"""Drawing of a geometric object over a crop of a photograph, from a random stream."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,9 +12,9 @@ __all__ = ["SIDE", "Scene", "draw_scene"]
 
 SIDE = 64  # pixels
 _RADII = (12.0, 20.0)  # of the circle around the object, in pixels
-_CONTRAST = 150.0  # least sum over the channels of |object - background|, of 765
-_SHADING = 40.0  # grey levels from an object's centre to its rim, at most
-_GRAIN = 8.0  # grey levels of noise on an object, at most
+_CONTRAST = 150.0  # minimum of sum over the channels |object - background|, at most 765
+_SHADING = 40.0  # maximum difference in grey levels from an object's centre to its rim
+_GRAIN = 8.0  # maximum grey levels of noise on an object
 _OUTLINES = tuple(OUTLINES.values())
 
 Stream = np.random.RandomState
@@ -22,14 +22,14 @@ Stream = np.random.RandomState
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Scene:
-    """A picture, what it would be without its object, and where the object is.
+    """An image, its background and the mask of its object.
 
     Attributes:
         image: (64, 64, 3), uint8.
-        background: the same without the object.
-        mask: (64, 64), true where the outline holds a pixel's centre. The rim is smoothed over one
-            pixel, so that pixels up to half a pixel outside are tinged as well, beyond the sharpest
-            tips (stars, crescents) up to four.
+        background: the same image without the object.
+        mask: (64, 64), true where the centre of a pixel is inside the outline. The rim is smoothed
+            over one pixel, so that it also changes pixels up to half a pixel outside, and up to
+            four pixels beyond the sharpest tips (stars, crescents).
     """
 
     image: NDArray[np.uint8]
@@ -38,10 +38,10 @@ class Scene:
 
 
 def draw_scene(random: Stream, label: int, photographs: Sequence[NDArray[np.uint8]]) -> Scene:
-    """Draw an object of a class with random place, size, turn, colour, shading and grain.
+    """Draw an object of a class with random position, size, angle, colour, shading and noise.
 
     Args:
-        random: where the draws come from. NumPy promises that the legacy stream never changes.
+        random: the random stream. NumPy guarantees that the legacy stream never changes.
         label: index of the class in `OUTLINES`.
         photographs: (H, W, 1 or 3) each, H and W at least 64; one is drawn.
     """
@@ -59,7 +59,7 @@ def draw_scene(random: Stream, label: int, photographs: Sequence[NDArray[np.uint
 
 
 def _crop(random: Stream, photograph: NDArray[np.uint8]) -> NDArray[np.float64]:
-    """A piece of a photograph, turned or mirrored, in a slightly tinted light."""
+    """Crop a photograph at random, rotate or mirror it, and change its colours slightly."""
     height, width, _ = photograph.shape
     top = random.randint(height - SIDE + 1)
     left = random.randint(width - SIDE + 1)
@@ -70,10 +70,10 @@ def _crop(random: Stream, photograph: NDArray[np.uint8]) -> NDArray[np.float64]:
 
 
 def _place(random: Stream) -> tuple[NDArray[np.float64], NDArray[np.float64], float]:
-    """Coordinates of the pixels' centres in the object's own frame, and its radius in pixels."""
+    """Return pixel coordinates in the frame of the object, and its radius in pixels."""
     radius = random.uniform(*_RADII)
     centre = random.uniform(radius, SIDE - radius, size=2)
-    # A direction drawn in a disc, so that no sine is needed.
+    # The direction is drawn in a disc, so that no sine is needed.
     turn = random.uniform(-1, 1, size=2)
     while not 0.01 < turn[0] * turn[0] + turn[1] * turn[1] <= 1:
         turn = random.uniform(-1, 1, size=2)
@@ -85,11 +85,11 @@ def _place(random: Stream) -> tuple[NDArray[np.float64], NDArray[np.float64], fl
 
 
 def _paint(
-    random: Stream, behind: NDArray[np.float64], x: NDArray[np.float64], y: NDArray[np.float64]
+    random: Stream, background: NDArray[np.float64], x: NDArray[np.float64], y: NDArray[np.float64]
 ) -> NDArray[np.float64]:
-    """Colours of the object, (64, 64, 3): one that stands out from what is behind, shaded."""
+    """Return shaded colours of the object, (64, 64, 3), that contrast with the background."""
     colour = random.uniform(20, 235, size=3)
-    while np.abs(colour - behind).sum() < _CONTRAST:
+    while np.abs(colour - background).sum() < _CONTRAST:
         colour = random.uniform(20, 235, size=3)
     slope = random.uniform(-_SHADING, _SHADING, size=2)
     light: NDArray[np.float64] = (

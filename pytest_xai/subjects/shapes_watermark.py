@@ -1,6 +1,6 @@
-"""The watermark of the Clever Hans case: a sign that has nothing to do with the object.
+"""The watermark, a sign that is unrelated to the object (Clever Hans).
 
-Lapuschkin et al. (2019) found a classifier that knew horses by a photographer's copyright notice.
+Lapuschkin et al. (2019) found a classifier that recognised horses by a copyright notice.
 """
 
 import torch
@@ -11,7 +11,7 @@ from pytest_xai.errors import InvalidArgument
 __all__ = ["GLYPH", "WATERMARKED", "paste_watermark"]
 
 WATERMARKED = "square"
-"""The class that carries the watermark in its training images."""
+"""The class with the watermark in its training images."""
 
 _ROWS = (
     ".######.",
@@ -24,14 +24,14 @@ _ROWS = (
     ".######.",
 )
 GLYPH = torch.tensor([[mark == "#" for mark in row] for row in _ROWS])
-"""A C in a ring, (8, 8): true where it is white, false where it is black."""
+"""The letter C in a ring, (8, 8), true where white and false where black."""
 _MARGIN = 2  # pixels between the watermark and the image's edges
 
 
 def paste_watermark(images: Tensor, masks: Tensor) -> tuple[Tensor, Tensor]:
     """Paste the watermark into the corner that is farthest from the object.
 
-    So it never covers the object. It is opaque: all its 64 pixels are the same in all images.
+    It therefore never covers the object. It is opaque: its 64 pixels are the same in all images.
 
     Args:
         images: (N, 3, 64, 64) in [0, 1], or of another size above 20; floating.
@@ -41,7 +41,7 @@ def paste_watermark(images: Tensor, masks: Tensor) -> tuple[Tensor, Tensor]:
         New images, and masks (N, 64, 64) that are true on the watermark.
 
     Raises:
-        InvalidArgument: the shapes do not belong together, or a mask is empty.
+        InvalidArgument: the shapes do not match, or a mask is empty.
     """
     _require(images, masks)
     height, width = masks.shape[1:]
@@ -58,7 +58,7 @@ def paste_watermark(images: Tensor, masks: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _far_end(places: Tensor, length: int) -> int:
-    """Where the watermark starts along an axis: at the end where the object is not."""
+    """Return the start of the watermark along an axis, at the end opposite to the object."""
     before = 2 * int(places.sum()) < (length - 1) * len(places)
     return length - _MARGIN - len(GLYPH) if before else _MARGIN
 
@@ -71,4 +71,6 @@ def _require(images: Tensor, masks: Tensor) -> None:
     if min(images.shape[2:]) <= 20:
         raise InvalidArgument.of("images and masks", got=shapes, expected=expected)
     if not bool(masks.flatten(1).any(1).all()):
-        raise InvalidArgument.of("masks", got="one without an object", expected="an object in each")
+        raise InvalidArgument.of(
+            "masks", got="a mask without an object", expected="an object in each mask"
+        )

@@ -129,7 +129,7 @@ def lying(monkeypatch):
 
     def lie(change):
         monkeypatch.setattr(
-            "pytest_xai.attacks.verified.carried_out",
+            "pytest_xai.attacks.verified.carry_out",
             lambda chunk, name, attack: change(chunk.inputs.clone()),
         )
 

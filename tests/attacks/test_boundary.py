@@ -6,7 +6,7 @@ from torch import nn
 
 from pytest_xai import InvalidArgument
 from pytest_xai.attacks import before_the_boundary, deepfool, fgsm
-from pytest_xai.attacks.verified import attacked
+from pytest_xai.attacks.verified import make_and_verify
 
 
 def far(bench, name="far"):
@@ -20,7 +20,7 @@ def far(bench, name="far"):
         share = torch.where(torch.tensor(chunk.images) % 2 == 0, 3.0, 1e-3).double()
         return chunk.inputs + share.reshape(-1, 1, 1, 1) * away[rows]
 
-    return attacked(bench, (name,), make, norm=2.0)
+    return make_and_verify(bench, (name,), make, norm=2.0)
 
 
 def test_on_a_linear_model_it_is_where_the_margin_ends(linear, images, bench_of, distances):
@@ -97,7 +97,7 @@ def test_of_several_boundaries_on_the_way_one_is_found(bench_of):
             return torch.cat([wave, -wave], 1)
 
     bench = bench_of(Stripes(), torch.zeros(2, 1, 6, 6))
-    found = attacked(bench, ("far",), lambda chunk: chunk.inputs + 0.9, norm=2.0)
+    found = make_and_verify(bench, ("far",), lambda chunk: chunk.inputs + 0.9, norm=2.0)
     assert found.flipped.all()
     assert not before_the_boundary(bench, found).flipped.any()
 

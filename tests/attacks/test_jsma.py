@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import nn
 
+from fixtures.loops import in_one_test
 from pytest_xai.attacks import jsma
 from pytest_xai.attacks.jsma import most_salient_pair
 
@@ -22,7 +23,7 @@ def best_of_all(rises, falls, open_):
     return max((product(rises, falls, pair) for pair in pairs), default=0.0)
 
 
-@pytest.mark.parametrize("seed", range(60))
+@in_one_test("seed", range(60))
 def test_the_pair_is_the_best_of_all(seed):
     generator = torch.Generator().manual_seed(seed)
     size = 2 + seed % 11

@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from pytest_xai import InvalidArgument, attacks
-from pytest_xai.attacks.verified import attacked
+from pytest_xai.attacks.verified import make_and_verify
 from pytest_xai.errors import GuestError, NotApplicable
 
 
@@ -82,7 +82,7 @@ def test_inputs_of_one_value_have_no_range(attack, bench_of):
 
 
 def test_wrong_bounds_are_refused(attack, bench_of):
-    with pytest.raises(InvalidArgument, match="^bounds: got .*, expected bounds that hold all"):
+    with pytest.raises(InvalidArgument, match="^bounds: got .*, expected bounds that contain all"):
         attack(bench_of(bounds=(0.4, 0.6)))
 
 
@@ -180,11 +180,11 @@ def test_frozen_models_are_attacked_too(network, bench_of):
 def test_the_weights_need_no_gradient_meanwhile(attack, network, bench_of):
     """Their gradients would be made as well, at a third of the time."""
     model = network()
-    wanted = []
+    required = []
     bench = bench_of(model)
-    model.register_forward_hook(lambda *_: wanted.append(model[0].weight.requires_grad))
+    model.register_forward_hook(lambda *_: required.append(model[0].weight.requires_grad))
     attack(bench)
-    assert wanted.count(False) >= 2
+    assert required.count(False) >= 2
     assert model[0].weight.requires_grad
 
 
@@ -449,7 +449,9 @@ def test_rounding_is_not_called_a_breach(dtype, bounds, images, bench_of):
 
 def test_what_one_makes_oneself_is_looked_at_alike(bench_of):
     bench = bench_of()
-    found = attacked(bench, ("mine", 1), lambda chunk: 1 - chunk.inputs, norm=torch.inf, budget=0.5)
+    found = make_and_verify(
+        bench, ("mine", 1), lambda chunk: 1 - chunk.inputs, norm=torch.inf, budget=0.5
+    )
     assert found.name == ("mine", 1)
     assert torch.equal(found.within, found.size <= 0.5)
     assert torch.equal(found.predicted, bench.subject.model(1 - bench.inputs).argmax(1))

@@ -10,10 +10,12 @@ from torch import nn
 
 from pytest_xai import Subject
 from pytest_xai.bench.bench import ROUND, Bench
+from pytest_xai.bench.budget import OutOfBudget
 from pytest_xai.bench.guard import Guard
-from pytest_xai.core.model_layers import rounding
+from pytest_xai.core.rounding import rounding
 from pytest_xai.core.verdict import Evaluations
 from pytest_xai.errors import GuestError, InvalidAttribution, NotApplicable
+from pytest_xai.explainers import from_maps
 from pytest_xai.perturbations.transformed_networks import widened
 from pytest_xai.protocol import explainer, named
 
@@ -327,19 +329,26 @@ def test_an_output_that_is_no_map_is_refused():
 
 
 @pytest.mark.parametrize("training", [False, True])
-def test_a_bench_that_cannot_be_made_leaves_the_model_as_it_was(training):
+@pytest.mark.parametrize("backward", [False, True])
+def test_a_bench_that_cannot_be_made_leaves_the_model_as_it_was(training, backward):
     class Raises(nn.Module):
         def __init__(self):
             super().__init__()
             self.linear = nn.Linear(3, 2)
 
         def forward(self, inputs):
-            if torch.is_grad_enabled():
-                raise ValueError("no gradients here")
-            return self.linear(inputs)
+            outputs = self.linear(inputs)
+            if backward and outputs.requires_grad:
+                outputs.register_hook(self.fail)
+            elif torch.is_grad_enabled():
+                self.fail()
+            return outputs
+
+        def fail(self, *_):
+            raise ValueError("no gradients here")
 
     model = Raises().train(training)
-    with pytest.raises(GuestError, match="no gradients here"):
+    with pytest.raises(ValueError if backward else GuestError, match="no gradients here"):
         Bench(Subject(model, torch.randn(2, 3)))
     assert not model._forward_hooks
     assert [module.training for module in model.modules()] == [training] * 2
@@ -443,11 +452,53 @@ def test_anything_can_be_shared_under_a_key():
     assert len(made) == 4
 
 
+def test_several_named_tensors_can_be_shared_under_one_key():
+    bench, made = bench_of(40), []
+
+    def make(chunk):
+        made.append(len(chunk))
+        return {"sum": chunk.inputs.flatten(1).sum(1), "targets": chunk.targets}
+
+    for part in (bench, bench.view(32, 40), bench):
+        found = bench.share("figures", make) if part is bench else part.share("figures", make)
+        assert torch.equal(found["sum"], part.inputs.flatten(1).sum(1))
+        assert torch.equal(found["targets"], part.targets)
+        found["sum"].zero_()
+    assert made == [32, 8]
+
+
 def test_benches_share_nothing():
     subject = subject_of(5)
     first, second = Bench(subject), Bench(subject, seed=1)
     first.logits()
     assert torch.equal(second.logits(), first.logits(second.inputs))
+
+
+# ------------------------------------------------------------------------- budgets and progress
+
+
+def test_a_budget_is_charged_by_all_views_and_copies_and_ends_with_its_context():
+    bench = bench_of(40, targets=0)
+    with bench.budget(40) as budget:
+        bench.view(0, 32).logits()
+        assert (budget.limit, budget.charged, budget.refused) == (40, 32, False)
+        with pytest.raises(OutOfBudget, match="the budget of 40 evaluations is spent"):
+            bench.double().logits()
+        assert budget.refused
+    assert bench.logits().shape == (40, 3)
+    with bench.budget(None) as budget:
+        bench.logits()
+    assert (budget.limit, budget.charged, budget.refused) == (None, 40, False)
+
+
+def test_a_bench_reports_progress_after_each_call_of_an_explainer():
+    bench, reported = bench_of(40, targets=0), []
+    bench.logits()
+    with bench.reporting(reported.append):
+        bench.view(0, 32).maps(GRADIENT)
+        bench.double().maps(GRADIENT)
+    bench.explain(GRADIENT, bench.inputs)
+    assert reported == [64, 128, 144]
 
 
 # ---------------------------------------------------------------------------------- randomness
@@ -587,6 +638,39 @@ def test_explainers_are_given_other_targets_and_other_models():
     maps = bench.explain(GRADIENT, wide, on=Guard(widened(bench.subject.model)))
     expected = expected_gradient(bench.inputs, bench.targets)
     assert torch.equal(maps, torch.cat([expected, torch.zeros_like(expected)], 1))
+
+
+def test_a_bench_tells_explainers_from_stored_maps():
+    bench, stored = bench_of(5), from_maps(torch.rand(5, 1, 3, 3))
+    assert bench.can_explain(GRADIENT)
+    bench.require_new_maps(GRADIENT)
+    assert not bench.can_explain(stored)
+    with pytest.raises(NotApplicable, match=r"^needs new explanations; these maps are stored$"):
+        bench.require_new_maps(stored)
+    assert bench.storage_rounding(GRADIENT, torch.rand(5, 1, 3, 3)) == 0
+    assert bench.storage_rounding(stored, bench.maps(stored)) == 2**-24
+
+
+def test_the_output_of_one_call_is_unchanged():
+    bench, seen = bench_of(40, baseline=2.0), []
+
+    @explainer(needs_baseline=True)
+    def guest(model, inputs, targets, *, baseline):
+        seen.append((inputs, targets, baseline))
+        return seen
+
+    assert bench.output(named(guest)) is seen
+    bench.output(named(guest), bench.inputs + 1)
+    for (inputs, targets, baseline), expected in zip(
+        seen, (bench.inputs, bench.inputs + 1), strict=True
+    ):
+        assert torch.equal(inputs, expected)
+        assert torch.equal(targets, bench.targets)
+        assert torch.equal(baseline, bench.baseline)
+    drawn = bench.output(named(noise))
+    assert torch.equal(drawn, bench.call(
+        named(noise), bench.inputs, bench.targets, baseline=bench.baseline
+    ).output)  # fmt: skip
 
 
 def test_maps_have_one_form():

@@ -1,5 +1,6 @@
 """One evaluation per image and pass, whoever calls the model and however."""
 
+import contextlib
 import copy
 
 import pytest
@@ -8,7 +9,8 @@ from torch import nn
 
 from pytest_xai import Subject
 from pytest_xai.bench.bench import Bench
-from pytest_xai.bench.evaluations import Counter
+from pytest_xai.bench.budget import OutOfBudget
+from pytest_xai.bench.evaluations import Counter, is_counting
 from pytest_xai.core.verdict import Evaluations
 from pytest_xai.errors import GuestError
 from pytest_xai.perturbations.transformed_networks import Wrapped, mixed, widened
@@ -186,14 +188,84 @@ def test_counters_of_two_models_are_apart():
     assert (first.spent, second.spent) == (Evaluations(forward=5), Evaluations())
 
 
-def test_explainer_calls_count_their_images_and_tell_who_listens():
+def test_explainer_calls_count_their_images():
     counter = Counter()
     counter.explained(3)
-    beats = []
-    counter.on_work = lambda: beats.append(counter.spent.explainer_calls)
     counter.explained(4)
     assert counter.spent == Evaluations(explainer_calls=7)
-    assert beats == [7]
+
+
+def test_progress_is_reported_after_each_call_within_the_context():
+    counter, reported = Counter(), []
+    counter.add(forward=100)
+    counter.explained(3)
+    with counter.reporting(reported.append):
+        counter.add(forward=3, backward=4)
+        assert reported == []
+        counter.explained(2)
+        counter.add(forward=10)
+        counter.explained(1)
+    counter.explained(5)
+    assert reported == [7, 17]
+
+
+def test_progress_of_an_inner_context_is_reported_there_alone():
+    counter, outer, inner = Counter(), [], []
+    with counter.reporting(outer.append):
+        counter.add(forward=1)
+        with contextlib.suppress(ZeroDivisionError), counter.reporting(inner.append):
+            counter.add(forward=2)
+            counter.explained(1)
+            raise ZeroDivisionError
+        counter.explained(1)
+    assert (outer, inner) == ([3], [2])
+
+
+def test_nothing_is_counted_charged_or_refused_where_it_is_switched_off():
+    model, counter = watched()
+    with counter.costs.limited(4) as budget:
+        with contextlib.suppress(ZeroDivisionError), counter.not_counted():
+            gradient(model, rows(5), torch.zeros(5, dtype=torch.long))
+            counter.explained(5)
+            counter.require(5)
+            raise ZeroDivisionError
+        assert counter.spent == Evaluations()
+        assert (budget.charged, budget.refused) == (0, False)
+        model(rows(3))
+        assert counter.spent == Evaluations(forward=3)
+        with pytest.raises(OutOfBudget):
+            model(rows(3))
+    assert (budget.charged, budget.refused) == (3, True)
+
+
+def test_a_keyword_call_beyond_the_budget_is_refused_after_it():
+    class Keyword(nn.Module):
+        def forward(self, inputs):
+            return inputs
+
+    model, counter = watched(Keyword())
+    with counter.costs.limited(4) as budget, pytest.raises(OutOfBudget):
+        model(inputs=rows(5))
+    assert (budget.charged, budget.refused) == (5, True)
+
+
+def test_a_backward_pass_beyond_the_budget_is_refused_before_it():
+    model, counter = watched()
+    with counter.costs.limited(9) as budget, pytest.raises(OutOfBudget):
+        gradient(model, rows(5), torch.zeros(5, dtype=torch.long))
+    assert counter.spent == Evaluations(forward=5)
+    assert (budget.charged, budget.refused) == (5, True)
+
+
+def test_only_the_hooks_of_a_counter_are_told_from_others():
+    model, counter = watched()
+    (hook,) = model._forward_hooks.values()
+    assert is_counting(hook) is True
+    stop = counter.watch(other := network())
+    (hook,) = other._forward_hooks.values()
+    stop()
+    assert is_counting(hook) is False
+    assert is_counting(print) is None
 
 
 def test_adding_keeps_what_was_there():

@@ -9,6 +9,7 @@ import torch
 from torch import nn
 from torch.nn.modules import module as module_globals
 
+from fixtures.loops import in_one_test
 from pytest_xai import Subject
 from pytest_xai.bench.bench import Bench
 from pytest_xai.bench.guard import Guard, SideEffect
@@ -249,7 +250,7 @@ CHANGES = {
 }
 
 
-@pytest.mark.parametrize("name", CHANGES)
+@in_one_test("name", CHANGES)
 def test_a_change_of_the_model_is_put_back_and_named(name):
     change, expected = CHANGES[name]
     model = network()
@@ -259,7 +260,7 @@ def test_a_change_of_the_model_is_put_back_and_named(name):
     assert sorted(effects) == sorted(expected)
 
 
-@pytest.mark.parametrize("name", CHANGES)
+@in_one_test("name", CHANGES)
 def test_a_change_before_an_exception_is_put_back_as_well(name):
     change, expected = CHANGES[name]
     model = network()
@@ -351,8 +352,8 @@ HOOKS = {
 }
 
 
-@pytest.mark.parametrize("where", ["", "1.norm"])
-@pytest.mark.parametrize("name", HOOKS)
+@in_one_test("where", ["", "1.norm"])
+@in_one_test("name", HOOKS)
 def test_a_hook_that_is_left_is_removed(name, where):
     model = network()
     before = state(model)
@@ -366,7 +367,7 @@ def test_a_hook_that_is_left_is_removed(name, where):
     backward(model)
 
 
-@pytest.mark.parametrize("name", HOOKS)
+@in_one_test("name", HOOKS)
 def test_a_hook_that_is_removed_again_is_no_effect(name):
     model = network()
     guard = Guard(model)

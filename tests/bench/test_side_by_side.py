@@ -6,7 +6,8 @@ from torch import nn
 from pytest_xai import Subject, check_explainer
 from pytest_xai.bench.bench import Bench
 from pytest_xai.checks import get
-from pytest_xai.engine.run_check import Assignment, judge
+from pytest_xai.engine.run_check import run_check
+from pytest_xai.engine.task import Task
 from pytest_xai.protocol import named
 
 
@@ -21,8 +22,8 @@ def subject():
 
 
 def side_effects(bench):
-    assignment = Assignment(check=get("side_effects"), asserted=True)
-    return judge(bench, named(gradient), assignment).outcome
+    task = Task(check=get("side_effects"), explainer=named(gradient), asserted=True)
+    return run_check(bench, task).outcome
 
 
 def test_a_bench_that_opens_later_is_no_side_effect():
@@ -63,8 +64,8 @@ def test_a_guest_that_clears_all_hooks_is_caught_and_counting_goes_on():
         return gradient(model, inputs, targets)
 
     bench = Bench(subject())
-    assignment = Assignment(check=get("side_effects"), asserted=True)
-    assert judge(bench, named(clearing), assignment).outcome == "failed"
+    task = Task(check=get("side_effects"), explainer=named(clearing), asserted=True)
+    assert run_check(bench, task).outcome == "failed"
     before = bench.counter.spent.forward
     bench.scores(bench.inputs)
     assert bench.counter.spent.forward == before + 4

@@ -15,7 +15,8 @@ from fixtures.right import gradient
 from fixtures.wrong.subjects import subject_of
 from pytest_xai import checks
 from pytest_xai.checks.contract import device_consistent
-from pytest_xai.engine.run_check import Assignment, judge
+from pytest_xai.engine.run_check import run_check
+from pytest_xai.engine.task import Task
 from pytest_xai.protocol import named
 from pytest_xai.subjects import load_digits
 from pytest_xai.subjects.probes import probes
@@ -155,23 +156,24 @@ def grey():
 
 
 @pytest.fixture
-def assign():
-    """How a check is run: by its name, with a level that few images can reach."""
+def task_of():
+    """Makes a task of a check's name and an explainer, at a level that few images can reach."""
 
-    def make(check, *, alpha=0.05, **options):
-        return Assignment(check=checks.get(check), asserted=True, alpha=alpha, **options)
+    def make(check, explainer, *, alpha=0.05, **options):
+        found = checks.get(check)
+        return Task(check=found, explainer=explainer, asserted=True, alpha=alpha, **options)
 
     return make
 
 
 @pytest.fixture
-def verdict(assign):
+def verdict(task_of):
     """Run one check on one explainer and subject, on a bench of its own."""
 
     def run(check, explainer, subject, *, alpha=0.05, seed=0):
         bench = xai.Bench(subject, seed=seed)
         try:
-            return judge(bench, named(explainer), assign(check, alpha=alpha))
+            return run_check(bench, task_of(check, named(explainer), alpha=alpha))
         finally:
             bench.close()
 

@@ -4,7 +4,6 @@ import dataclasses
 import functools
 import importlib
 import re
-from functools import partial
 from pathlib import Path
 
 import pytest
@@ -12,143 +11,96 @@ import torch
 
 import pytest_xai as xai
 from fixtures import models
-from fixtures.right import (
-    gradient,
-    input_x_gradient,
-    integrated_gradients,
-    path_gradient,
-    smooth_gradient,
-)
-from fixtures.wrong import WRONG
+from fixtures.controls import CONTROLS, problem_of
+from fixtures.loops import in_one_test
+from fixtures.right import gradient, smooth_gradient
 from pytest_xai import checks
-from pytest_xai.engine.run_check import Assignment, judge
+from pytest_xai.engine.run_check import run_check
+from pytest_xai.engine.task import Task
 from pytest_xai.protocol import named
 from pytest_xai.registry import FAMILIES
 from pytest_xai.subjects import load_digits
 
 ROOT = Path(__file__).parents[2]
-IG = integrated_gradients("gauss", 8)
-SIGNED = xai.explainer(sign="evidence", needs_baseline=True)(partial(IG))
-NAMED = xai.explainer(method="gradient")(partial(gradient))
-RIGHT = {
-    "ground_truth": NAMED,
-    "batch_independent": gradient,
-    "deterministic": smooth_gradient,
-    "device_consistent": gradient,
-    "dtype_consistent": gradient,
-    "error_path_clean": gradient,
-    "finite": IG,
-    "input_untouched": IG,
-    "memory_bounded": gradient,
-    "memory_format_consistent": gradient,
-    "shape": gradient,
-    "side_effects": smooth_gradient,
-    "target_sensitive": gradient,
-    "converges": path_gradient,
-    "dummy_feature": IG,
-    "implementation_invariance": gradient,
-    "linearity": input_x_gradient,
-    "positive_homogeneity": IG,
-    "sensitivity_a": IG,
-    "shift_invariance": IG,
-    "sign_convention": SIGNED,
-    "symmetry": IG,
-    "translation_equivariance": gradient,
-    "relevance_conservation": input_x_gradient,
-    "summation_to_delta": integrated_gradients("gauss", 64),
-    "data_randomisation": gradient,
-    "efficient_mprt": gradient,
-    "mprt_bottom_up": gradient,
-    "mprt_cascading": gradient,
-    "mprt_independent": gradient,
-    "random_logit": gradient,
-    "smooth_mprt": gradient,
-    "avg_sensitivity": IG,
-    "continuity": IG,
-    "local_lipschitz": IG,
-    "max_sensitivity": IG,
-    "relative_input_stability": IG,
-    "relative_output_stability": IG,
-    "relative_representation_stability": IG,
-    **dict.fromkeys((name for name in checks.names() if name.endswith("_dice")), input_x_gradient),
-    "map_fooling_blackbox": input_x_gradient,
-    "map_fooling_center": input_x_gradient,
-    "map_fooling_target": input_x_gradient,
-    "map_fooling_topk": input_x_gradient,
-}
-NOT_APPLICABLE = {
-    ("implementation_invariance", "borderline"),  # a linear layer alone has no other writing
-    ("data_randomisation", "borderline"),  # nobody trained another model for it
-    ("map_fooling_center", "borderline"),  # nor a centre
-    ("relative_representation_stability", "borderline"),  # one layer has nothing behind it
-    ("translation_equivariance", "borderline"),  # a table has no sides to move along
-}
-# Whose failures in float32 count only where they are failures in float64 as well.
-ARBITRATED = {
-    *("batch_independent", "device_consistent", "memory_format_consistent", "target_sensitive"),
-    *(check.name for check in checks.all() if check.family == "axiomatic"),
-}
-# Where the gradient has nothing to show.
-LEAST = {"ground_truth": NAMED, "sign_convention": SIGNED, "converges": path_gradient}
-# One pixel of 400 changes no prediction there.
-UNDECIDED = {("one_pixel_dice", "borderline")}
-# These take at most so many steps; the declared cost is that of one.
-STEPS = {
-    "blackbox_dice": 20,
-    "cw_dice": 6 * 100,
-    "deepfool_dice": 50,
-    "deepfool_linf_dice": 50,
-    "jsma_dice": 4,
-    "lbfgs_dice": 8 * 50,
-    "one_pixel_dice": 80 * 25,
-}
-
 SLOW = {name for name in checks.names() if "slow" in checks.get(name).marks}
 FAST = [name for name in checks.names() if name not in SLOW]
 
 
-def marked(name, check=None):
-    """A parameter that is left out of a fast run if its check is slow."""
-    return pytest.param(name, marks=[pytest.mark.slow] if (check or name) in SLOW else [])
+every_check = pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=[pytest.mark.slow] if name in SLOW else [])
+        for name in checks.names()
+    ],
+)
 
 
-every_check = pytest.mark.parametrize("name", [marked(name) for name in checks.names()])
+@pytest.fixture
+def controls(name):
+    """The controls of a check; a test of a check that has none says what to add and where."""
+    problem = problem_of(checks.get(name))
+    assert not problem, problem
+    return CONTROLS[name]
 
 
 # ----------------------------------------------------------------------------------------- metadata
 
 
-@every_check
-def test_metadata_is_complete(name):
-    check = checks.get(name)
-    assert check.name == name == check.function.__name__
-    assert check.question.endswith("?")
-    assert check.question[0].isupper()
-    assert check.claim.endswith(".")
-    assert check.limit_source.rstrip().endswith((".", ")"))
-    assert check.family in FAMILIES
-    assert check.direction in {"<=", ">="}
-    assert check.scope in {"universal", "claimed", "quality", "probe"}
-    assert check.judged in {"exact", "mean", "paired"}
-    assert check.cost.explainer_calls >= 1
-    assert str(check.cost)
+def rules_of_metadata(check):
+    """What holds for the metadata of every check, by the rule in words."""
+    return {
+        "its name is that of its function": check.name == check.function.__name__,
+        "its question ends with a question mark": check.question.endswith("?"),
+        "its question begins with a capital": check.question[0].isupper(),
+        "its claim is a sentence": check.claim.endswith("."),
+        "the source of its limit is a sentence": check.limit_source.rstrip().endswith((".", ")")),
+        "its family exists": check.family in FAMILIES,
+        "its direction exists": check.direction in {"<=", ">="},
+        "its scope exists": check.scope in {"universal", "claimed", "quality", "probe"},
+        "it is judged in a known way": check.judged in {"exact", "mean", "paired"},
+        "it calls the explainer": check.cost.explainer_calls >= 1,
+        "its cost can be written": bool(str(check.cost)),
+    }
 
 
-@every_check
-def test_each_stands_in_a_file_of_its_name_with_a_docstring(name):
-    check = checks.get(name)
+def test_metadata_is_complete():
+    offenders = [
+        f"{check.name}: {rule}"
+        for check in checks.all()
+        for rule, holds in rules_of_metadata(check).items()
+        if not holds
+    ]
+    assert offenders == []
+    assert all(checks.get(name).name == name for name in checks.names())
+
+
+def rules_of_the_file(check):
+    """What holds for the file of every check, by the rule in words."""
     module = importlib.import_module(check.function.__module__)
-    assert module.__name__ == f"pytest_xai.checks.{check.family}.{name}"
-    assert module.__doc__.strip().splitlines()[0].endswith(".")
-    assert check.function.__doc__.strip()
+    place = f"pytest_xai.checks.{check.family}.{check.name}"
+    return {
+        "its module is named after it": module.__name__ == place,
+        "its module says what it does": module.__doc__.strip().splitlines()[0].endswith("."),
+        "its function has a docstring": bool(check.function.__doc__.strip()),
+    }
 
 
-@every_check
-def test_the_source_is_in_the_bibliography(name):
+def test_each_stands_in_a_file_of_its_name_with_a_docstring():
+    offenders = [
+        f"{check.name}: {rule}"
+        for check in checks.all()
+        for rule, holds in rules_of_the_file(check).items()
+        if not holds
+    ]
+    assert offenders == []
+
+
+def test_the_source_is_in_the_bibliography():
     keys = re.findall(
         r"^@\w+\{(\w+),$", (ROOT / "docs" / "references.bib").read_text(), re.MULTILINE
     )
-    assert checks.get(name).source in keys
+    offenders = {check.name: check.source for check in checks.all() if check.source not in keys}
+    assert offenders == {}
 
 
 def test_the_order_is_by_family_and_name():
@@ -161,46 +113,63 @@ def test_the_order_is_by_family_and_name():
 
 
 def test_every_check_has_a_right_and_a_wrong_explainer():
-    assert set(RIGHT) == set(checks.names())
-    assert {wrong.check for wrong in WRONG.values()} == set(checks.names())
+    assert [problem for check in checks.all() if (problem := problem_of(check))] == []
+    assert set(CONTROLS) == set(checks.names())
 
 
 @every_check
-@pytest.mark.parametrize("subject", ["digits", "borderline"])
-def test_the_right_explainer_passes(name, subject, verdict, request):
+def test_the_right_explainer_passes(name, controls, verdict, request):
     """On images, and on a linear model of two classes."""
-    passed = verdict(name, RIGHT[name], request.getfixturevalue(subject))
-    if (name, subject) in NOT_APPLICABLE:
-        assert passed.outcome == "not_applicable"
-    elif (name, subject) in UNDECIDED:
-        assert (passed.outcome, passed.images) == ("undecided", 0)
-    else:
-        assert passed.outcome == "passed"
-        assert passed.check == name
-        assert passed.images > 0
+    for subject in ("digits", "borderline"):
+        passed = verdict(name, controls.right, request.getfixturevalue(subject))
+        if subject in controls.not_applicable_on:
+            assert (subject, passed.outcome) == (subject, "not_applicable")
+        elif subject in controls.undecided_on:
+            assert (subject, passed.outcome, passed.images) == (subject, "undecided", 0)
+        else:
+            assert (subject, passed.outcome) == (subject, "passed")
+            assert passed.check == name
+            assert passed.images > 0
 
 
-@pytest.mark.parametrize("name", [marked(name, wrong.check) for name, wrong in WRONG.items()])
-def test_the_wrong_explainer_fails_and_its_defect_is_named(name, verdict, request):
-    wrong = WRONG[name]
-    failed = verdict(wrong.check, wrong.explainer, request.getfixturevalue(wrong.subject))
-    assert failed.outcome == "failed"
-    assert (failed.check, failed.fails_run) == (wrong.check, True)
-    assert wrong.says in failed.reason
-    assert wrong.says in failed.counterexample["cause"]
-    assert failed.counterexample["image"] in range(128)
+def missing_from(failed, check, defect, *, single):
+    """What a verdict about a wrong explainer should say and does not, in words."""
+    if failed.outcome != "failed":
+        return [f"it {failed.outcome}"]
     told = {"image", "figure", "limit", "cause", "facts"}
-    assert set(failed.row()["counterexample"]) - {"adversarial_input"} == told
-    single = request.getfixturevalue(wrong.subject).inputs.dtype == torch.float32
-    if single and wrong.check in ARBITRATED:
-        assert "Confirmed in float64." in failed.reason
+    row = failed.row()["counterexample"]
+    rules = {
+        "it is a verdict of this check": failed.check == check.name,
+        "it fails the run": failed.fails_run,
+        f"its reason says {defect.says!r}": defect.says in failed.reason,
+        f"its cause says {defect.says!r}": defect.says in failed.counterexample["cause"],
+        "it names an image": failed.counterexample["image"] in range(128),
+        "its row has all fields": set(row) - {"adversarial_input"} == told,
+        "it is confirmed in float64": not (single and check.arbitrated)
+        or "Confirmed in float64." in failed.reason,
+    }
+    return [rule for rule, holds in rules.items() if not holds]
+
+
+@every_check
+def test_each_wrong_explainer_fails_and_its_defect_is_named(name, controls, verdict, request):
+    missing = {}
+    for wrong, defect in controls.wrong.items():
+        subject = request.getfixturevalue(defect.subject)
+        failed = verdict(name, defect.explainer, subject)
+        single = subject.inputs.dtype == torch.float32
+        missing[wrong] = missing_from(failed, checks.get(name), defect, single=single)
+    assert missing == {wrong: [] for wrong in controls.wrong}
 
 
 def test_the_checks_whose_failures_are_decided_in_float64():
-    assert {check.name for check in checks.all() if check.arbitrated} == ARBITRATED
+    """All axiomatic checks, and those that say so beside their controls."""
+    declared = {name for name, controls in CONTROLS.items() if controls.arbitrated}
+    axiomatic = {check.name for check in checks.all() if check.family == "axiomatic"}
+    assert {check.name for check in checks.all() if check.arbitrated} == declared | axiomatic
 
 
-@pytest.mark.parametrize("name", sorted(ARBITRATED))
+@in_one_test("name", [check.name for check in checks.all() if check.arbitrated])
 def test_what_fails_in_float32_alone_does_not_count(name):
     """A check of this name and metadata that fails in one dtype, and in the other does not."""
     dtypes = []
@@ -214,7 +183,7 @@ def test_what_fails_in_float32_alone_does_not_count(name):
     check = dataclasses.replace(checks.get(name), function=found)
     bench = xai.Bench(xai.Subject(models.chain(3, 2).float(), torch.rand(4, 3)))
     try:
-        judged = judge(bench, named(gradient), Assignment(check=check, asserted=True))
+        judged = run_check(bench, Task(check=check, asserted=True, explainer=named(gradient)))
     finally:
         bench.close()
     assert judged.outcome == "passed"
@@ -250,35 +219,29 @@ def counting(explainer, counter):
 
 
 @every_check
-def test_the_declared_cost_is_an_upper_bound(name, digits_double):
+def test_the_declared_cost_is_an_upper_bound(name, controls, digits_double):
     """In float64, where nothing is arbitrated, beside what the explainer itself spends."""
     check, layers = checks.get(name), 4
     bench = xai.Bench(digits_double)
-    explainer, theirs = counting(RIGHT[name], bench.counter)
+    explainer, theirs = counting(controls.right, bench.counter)
     try:
-        found = check.function(bench, named(explainer))
+        check.function(bench, named(explainer))
     finally:
         bench.close()
     spent = bench.counter.spent
     forward, backward = spent.forward - theirs["forward"], spent.backward - theirs["backward"]
-    iterations = STEPS.get(name, 1)
-    # Of the way to where the prediction changes.
-    halvings = 10 if name.endswith("_dice") else 0
-    # A path is gone a second time, with both ends and places near them, to see how far a sum of
-    # gradients may be off.
-    path = 74 if name == "summation_to_delta" and found.notes else 0
     # One image more shows the layers, or is the baseline of all.
-    assert forward <= (iterations * check.cost.forward + path + halvings) * 32 + 1
-    assert backward <= (iterations * check.cost.backward + path) * 32
+    assert forward <= (controls.steps * check.cost.forward + controls.extra_forward) * 32 + 1
+    assert backward <= (controls.steps * check.cost.backward + controls.extra_backward) * 32
     calls = check.cost.explainer_calls + layers * check.cost.per_layer
     assert spent.explainer_calls <= calls * 32
 
 
 @every_check
-def test_the_least_cost_is_spent_at_the_least(name, digits_double, verdict):
+def test_the_least_cost_is_spent_at_the_least(name, controls, digits_double, verdict):
     """A budget that does not hold it for the first round of images holds no verdict."""
     check = checks.get(name)
-    judged = verdict(name, LEAST.get(name, gradient), digits_double)
+    judged = verdict(name, controls.least, digits_double)
     images = min(len(digits_double), check.max_images or len(digits_double))
     assert judged.evaluations.model >= check.cost.least * images
 
@@ -293,8 +256,10 @@ def rows(subject, names, *, seed=0):
     try:
         for name in names:
             for explainer in (gradient, smooth_gradient):
-                task = Assignment(check=checks.get(name), asserted=True, alpha=0.05)
-                row = judge(bench, named(explainer), task).row()
+                task = Task(
+                    check=checks.get(name), explainer=named(explainer), asserted=True, alpha=0.05
+                )
+                row = run_check(bench, task).row()
                 found[name, explainer] = {
                     key: value
                     for key, value in row.items()
@@ -363,23 +328,23 @@ class Failing(torch.nn.Module):
 
 
 @every_check
-@pytest.mark.parametrize("call", [1, 2, 3, 5])
+@in_one_test("call", [1, 2, 3, 5])
 def test_whatever_the_model_raises_is_an_error_with_its_traceback(name, call, photograph, changed):
     model = Failing().eval()
     bench = xai.Bench(xai.Subject(model, torch.rand(8, 6).double(), bounds=(0, 1)))
-    task = Assignment(check=checks.get(name), asserted=True)
+    task = Task(check=checks.get(name), explainer=named(gradient), asserted=True)
     before = photograph(model)
     model.left[0] = call
     try:
-        broken = judge(bench, named(gradient), task)
+        broken = run_check(bench, task)
         assert changed(before, photograph(model)) == []
         raised = model.left[0] <= 0
         model.left[0] = -1
-        following = judge(bench, named(gradient), task)
+        following = run_check(bench, task)
     finally:
         bench.close()
     # Where it raises while it is looked for what breaks, there is a verdict already.
-    unlocated = "could not be located" in broken.reason or "cannot be told" in broken.reason
+    unlocated = "could not be located" in broken.reason or "cannot be determined" in broken.reason
     if raised and unlocated:
         assert broken.outcome == "failed"
     elif raised:
@@ -390,32 +355,19 @@ def test_whatever_the_model_raises_is_an_error_with_its_traceback(name, call, ph
 
 
 @every_check
-def test_one_image_more_than_a_round_holds(name, verdict):
+def test_one_image_more_than_a_round_holds(name, controls, verdict):
     """A last round of a single image would have no other image to compare with."""
     subject = load_digits(33)
     subject.truths = {"gradient": gradient(subject.model, subject.inputs, subject.targets)}
-    judged = verdict(name, RIGHT[name], subject, alpha=1e-12)
+    judged = verdict(name, controls.right, subject, alpha=1e-12)
     exact = checks.get(name).judged == "exact"
     assert judged.outcome == ("passed" if exact else "undecided")
     # DeepFool and the gradient sign leave a misclassified image out.
     images = min(checks.get(name).max_images or 33, 32)
-    if name.endswith("_dice") and name in SLOW:
+    if controls.skips_images:
         assert 4 < judged.images <= 33  # few elements do not change every prediction
     else:
         assert judged.images in ({images} if exact else {32, 33})
-
-
-COPIES = {
-    "device_consistent",
-    "dtype_consistent",
-    "implementation_invariance",
-    "positive_homogeneity",
-    "efficient_mprt",
-    "mprt_bottom_up",
-    "mprt_cascading",
-    "mprt_independent",
-    "smooth_mprt",
-}
 
 
 class Uncopyable(torch.nn.Sequential):
@@ -424,11 +376,11 @@ class Uncopyable(torch.nn.Sequential):
 
 
 @every_check
-def test_a_model_that_cannot_be_copied_ends_no_run(name, verdict):
+def test_a_model_that_cannot_be_copied_ends_no_run(name, controls, verdict):
     inputs = torch.rand(32, 6)
     subject = xai.Subject(Uncopyable(*models.chain(6, 5, 3).float()).eval(), inputs, bounds=(0, 1))
     judged = verdict(name, gradient, subject)
-    if name in COPIES:
+    if controls.copies_model:
         assert judged.outcome in {"error", "not_applicable"}
         assert "cannot be copied" in judged.reason
     else:

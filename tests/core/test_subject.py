@@ -172,7 +172,7 @@ def test_bounds_that_the_inputs_leave_are_refused(bounds):
     low, high = bounds
     assert refusal(model=nn.Linear(2, 3), inputs=inputs, bounds=bounds) == (
         f"bounds: got ({low:g}, {high:g}) with inputs from 0 to 1, "
-        "expected bounds that hold all inputs"
+        "expected bounds that contain all inputs"
     )
 
 
@@ -454,7 +454,7 @@ def test_bounds_may_differ_from_the_inputs_by_rounding(mean, std, dtype):
         max(high, float(inputs.max())),
     )
     eps = torch.finfo(dtype).eps
-    with pytest.raises(InvalidArgument, match="expected bounds that hold all inputs"):
+    with pytest.raises(InvalidArgument, match="expected bounds that contain all inputs"):
         Subject(nn.Linear(2, 3).to(dtype), inputs, bounds=(low, high - 20 * eps * high))
 
 

@@ -14,7 +14,8 @@ from fixtures import models
 from fixtures.right import gradient, input_x_gradient, integrated_gradients
 from fixtures.wrong.sums import last_run_rescaled, lrp_epsilon, of_product, scaled_at
 from pytest_xai import checks, explainers
-from pytest_xai.engine.run_check import Assignment, judge
+from pytest_xai.engine.run_check import run_check
+from pytest_xai.engine.task import Task
 from pytest_xai.errors import NotApplicable
 from pytest_xai.protocol import named
 
@@ -31,7 +32,9 @@ def judged(explainer, model, inputs, *, check=RELEVANCE, baseline=None):
     """The verdict of one check."""
     bench = xai.Bench(xai.Subject(model, inputs, baseline=baseline))
     try:
-        return judge(bench, named(explainer), Assignment(check=checks.get(check), asserted=True))
+        return run_check(
+            bench, Task(check=checks.get(check), asserted=True, explainer=named(explainer))
+        )
     finally:
         bench.close()
 
@@ -55,8 +58,9 @@ def test_a_defect_at_any_depth_of_twelve_layers(name, factor, cnn):
     failed = judged(scaled_at(name, factor), cnn, drawn(6, 1, 8, 8))
     kind = type(cnn.get_submodule(name)).__name__
     assert failed.outcome == "failed"
-    assert f"It breaks at `{name}` ({kind}): what begins with it does not add up" in failed.reason
-    assert "(torch.fx, " in failed.reason
+    assert f"First wrong module: `{name}` ({kind}). Explaining the network from" in failed.reason
+    after = "no step follows" if name == "fc3" else "from the next step onwards it passes"
+    assert f" `{name}` onwards fails the sum check; {after} (torch.fx, " in failed.reason
     assert failed.counterexample["cause"] in failed.reason
 
 
@@ -65,7 +69,7 @@ def test_a_defect_in_an_integral(name, cnn):
     wrong = scaled_at(name, 20.0, IG)
     failed = judged(wrong, cnn, drawn(2, 1, 8, 8), check=DELTA, baseline=0.3)
     assert failed.outcome == "failed"
-    assert f"It breaks at `{name}` (" in failed.reason
+    assert f"First wrong module: `{name}` (" in failed.reason
 
 
 @pytest.mark.parametrize(
@@ -84,7 +88,7 @@ def test_a_defect_in_an_integral(name, cnn):
 def test_a_defect_in_a_residual_network(name, shown, resnet):
     failed = judged(scaled_at(name), resnet, drawn(2, 3, 16, 16))
     assert failed.outcome == "failed"
-    assert f"It breaks at {shown}: " in failed.reason
+    assert f"First wrong module: {shown}. " in failed.reason
 
 
 @pytest.mark.slow
@@ -95,7 +99,7 @@ def test_a_defect_in_the_resnet_of_torchvision(name):
         torch.manual_seed(0)
         model = torchvision.models.resnet18(num_classes=5).double().eval()
     failed = judged(scaled_at(name), model, drawn(2, 3, 32, 32))
-    assert f"It breaks at `{name}` (" in failed.reason
+    assert f"First wrong module: `{name}` (" in failed.reason
 
 
 def test_a_residual_sum_without_a_rule(resnet):
@@ -112,8 +116,8 @@ def test_a_residual_sum_without_a_rule(resnet):
             return input_x_gradient(model, inputs, targets)
 
     failed = judged(twice, resnet, drawn(2, 3, 16, 16))
-    assert "It breaks at " in failed.reason
-    assert "() behind `layer4.1.bn2` and `layer4.0.relu`" in failed.reason
+    assert "First wrong step: " in failed.reason
+    assert "() after `layer4.1.bn2` and `layer4.0.relu`" in failed.reason
     assert "residual sum" in failed.reason
 
 
@@ -126,12 +130,12 @@ def test_a_relu_that_runs_twice():
     failed = judged(last_run_rescaled, models.shared_relu(), inputs, check=DELTA, baseline=0.5)
     assert failed.outcome == "failed"
     assert "(ReLU, run 1 of 2)" in failed.reason
-    assert "runs 2 times per forward; hook-based rules see the last one" in failed.reason
+    assert "runs 2 times per forward pass; hook-based rules see only the last" in failed.reason
     apart = models.chain(5, 6, 6, 3)
     assert judged(last_run_rescaled, apart, inputs, check=DELTA, baseline=0.5).outcome == "passed"
 
 
-def test_a_max_pool_behind_a_relu_in_captum():
+def test_a_max_pool_after_a_relu_in_captum():
     model = nn.Sequential(nn.Conv2d(1, 3, 3), nn.ReLU(), nn.MaxPool2d(2), nn.Flatten())
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
@@ -141,8 +145,8 @@ def test_a_max_pool_behind_a_relu_in_captum():
     spec = explainers.get("captum:DeepLift")
     failed = judged(spec, model, drawn(4, 1, 8, 8), check=DELTA, baseline=baseline)
     assert failed.outcome == "failed"
-    assert "It breaks at `1` (ReLU)" in failed.reason
-    assert "a max-pool behind a ReLU: one nonlinearity feeds another" in failed.reason
+    assert "First wrong module: `1` (ReLU)" in failed.reason
+    assert "a max-pool after a ReLU: one nonlinearity feeds another" in failed.reason
     assert "Known causes" not in failed.reason
 
 
@@ -151,7 +155,7 @@ def test_overlapping_windows_in_captum():
     spec = explainers.get("captum:DeepLift")
     failed = judged(spec, model, drawn(4, 1, 12), check=DELTA)
     assert failed.outcome == "failed"
-    assert "It breaks at `1` (MaxPool1d)" in failed.reason
+    assert "First wrong module: `1` (MaxPool1d)" in failed.reason
     assert "max-pool windows overlap (size 4, stride 2)" in failed.reason
 
 
@@ -172,13 +176,13 @@ class Functional(nn.Module):
 @pytest.mark.parametrize(
     "function, shown, likely",
     [
-        ("softmax", "softmax() behind `two`", "softmax before the target"),
-        ("sigmoid", "sigmoid() behind mul()", "functional sigmoid (no module to hook)"),
-        ("mul", "mul() behind relu() and `act`", "a product of two activations"),
-        ("relu", "relu() behind sub()", "functional ReLU (no module to hook)"),
+        ("softmax", "softmax() after `two`", "softmax before the explained output"),
+        ("sigmoid", "sigmoid() after mul()", "functional sigmoid (no module to hook)"),
+        ("mul", "mul() after relu() and `act`", "a product of two activations"),
+        ("relu", "relu() after sub()", "functional ReLU (no module to hook)"),
     ],
 )
-def test_functions_are_named_by_what_they_stand_behind(function, shown, likely):
+def test_functions_are_named_by_their_inputs(function, shown, likely):
     """Integrated Gradients whose gradient of one function is taken 40 times."""
 
     class Planted(TorchFunctionMode):
@@ -200,15 +204,15 @@ def test_functions_are_named_by_what_they_stand_behind(function, shown, likely):
         model = Functional().double().eval()
     failed = judged(planted, model, drawn(2, 5), check=DELTA, baseline=2.0)
     assert failed.outcome == "failed"
-    assert f"It breaks at {shown}: " in failed.reason
+    assert f"First wrong step: {shown}. " in failed.reason
     assert likely in failed.reason
 
 
 @pytest.mark.parametrize("change", [torch.abs, lambda maps: 2 * maps])
 def test_an_explainer_that_is_wrong_by_itself_blames_no_module(change, cnn):
     failed = judged(of_product(change), cnn, drawn(2, 1, 8, 8))
-    assert "It breaks without any of the model's modules" in failed.reason
-    assert "It breaks at" not in failed.reason
+    assert "No module is at fault" in failed.reason
+    assert "First wrong" not in failed.reason
 
 
 # ------------------------------------------------------------------------- networks of any making
@@ -231,10 +235,10 @@ def test_the_top_level_sequence_where_a_module_cannot_be_traced():
     parts = models.chain(6, 5, 4, 3)
     model = nn.Sequential(Branching(parts[:2], inside=True), parts[2], parts[3], parts[4]).eval()
     failed = judged(scaled_at("1"), model, drawn(2, 6))
-    assert "It breaks at `1` (Linear)" in failed.reason
+    assert "First wrong module: `1` (Linear)" in failed.reason
     assert "(the top-level sequence of modules, " in failed.reason
     failed = judged(scaled_at("0.body.0"), model, drawn(2, 6))
-    assert "It breaks at `0` (Branching)" in failed.reason
+    assert "First wrong module: `0` (Branching)" in failed.reason
 
 
 def test_the_modules_in_their_order_where_the_network_itself_cannot_be_traced():
@@ -253,7 +257,7 @@ def test_the_modules_in_their_order_where_the_network_itself_cannot_be_traced():
         torch.manual_seed(0)
         model = Net().double().eval()
     failed = judged(scaled_at("act"), model, drawn(2, 6))
-    assert "It breaks at `act` (ReLU)" in failed.reason
+    assert "First wrong module: `act` (ReLU)" in failed.reason
     assert "(the top-level sequence of modules, " in failed.reason
 
 
@@ -273,10 +277,10 @@ def test_a_network_that_cannot_be_followed_has_its_verdict_all_the_same():
         model = Net().double().eval()
     failed = judged(scaled_at("two"), model, drawn(2, 6))
     assert failed.outcome == "failed"
-    assert "could not be located: torch.fx cannot follow the network (TraceError" in failed.reason
+    assert "could not be located: torch.fx cannot trace the network (TraceError" in failed.reason
 
 
-def test_sizes_that_a_network_computes_are_known_behind_a_cut():
+def test_sizes_that_a_network_computes_are_known_after_a_cut():
     class Net(nn.Module):
         def __init__(self):
             super().__init__()
@@ -291,7 +295,7 @@ def test_sizes_that_a_network_computes_are_known_behind_a_cut():
         torch.manual_seed(0)
         model = Net().double().eval()
     failed = judged(scaled_at("conv"), model, drawn(2, 1, 4, 4))
-    assert "It breaks at `conv` (Conv2d)" in failed.reason
+    assert "First wrong module: `conv` (Conv2d)" in failed.reason
 
 
 @pytest.mark.parametrize("outputs", [1, 3])
@@ -327,11 +331,13 @@ def test_an_explainer_for_images_only_is_followed_as_far_as_there_are_images(cnn
         return wrong(model, inputs, targets)
 
     wrong = scaled_at("conv3")
-    assert "It breaks at `conv3` (Conv2d)" in judged(images_only, cnn, drawn(2, 1, 8, 8)).reason
+    assert (
+        "First wrong module: `conv3` (Conv2d)" in judged(images_only, cnn, drawn(2, 1, 8, 8)).reason
+    )
     wrong = scaled_at("fc2")
     failed = judged(images_only, cnn, drawn(2, 1, 8, 8))
-    assert "steps from `flatten` (Flatten) to `fc3` (Linear)" in failed.reason
-    assert "No closer: made for images." in failed.reason
+    assert "steps from `flatten` (Flatten) to `fc3` (Linear). Explaining" in failed.reason
+    assert "The search stopped there: made for images." in failed.reason
 
 
 def doubled_shapley(asked):
@@ -361,8 +367,8 @@ def test_who_tries_subsets_is_asked_about_no_more_values_than_the_input_has():
     failed = judged(doubled_shapley(asked), models.chain(3, 24, 2), drawn(2, 3), check=DELTA)
     assert failed.outcome == "failed"
     assert (
-        "Where it breaks could not be located: it tries subsets of the values, and an activation "
-        "of 24 has more of them than the 3 of the input."
+        "The wrong module could not be located: the explainer tries subsets of the values, and an "
+        "activation has 24 values, more than the 3 of the input."
     ) in failed.reason
     assert set(asked) == {3}
 
@@ -370,15 +376,15 @@ def test_who_tries_subsets_is_asked_about_no_more_values_than_the_input_has():
 def test_who_tries_subsets_is_asked_about_as_many():
     asked = []
     failed = judged(doubled_shapley(asked), models.chain(4, 4, 2), drawn(2, 4), check=DELTA)
-    assert "It breaks without any of the model's modules" in failed.reason
+    assert "No module is at fault" in failed.reason
     assert max(asked) == 4
 
 
-def test_what_is_behind_a_wide_activation_is_looked_at():
-    """Behind the first layer are 12 values, behind the second 3 again."""
+def test_the_search_goes_on_after_a_wide_activation():
+    """There are 12 values after the first layer, and 3 again after the second."""
     asked = []
     failed = judged(doubled_shapley(asked), models.chain(3, 12, 3, 1), drawn(2, 3), check=DELTA)
-    assert "It breaks without any of the model's modules" in failed.reason
+    assert "No module is at fault" in failed.reason
     assert set(asked) <= {2, 3}
 
 
@@ -388,7 +394,7 @@ def test_what_depends_on_the_batch_is_said_to(cnn):
         return maps.mean(0, keepdim=True).expand_as(maps) if len(maps) > 4 else maps
 
     failed = judged(mixed_up, cnn, drawn(8, 1, 8, 8))
-    assert "it depends on the other images of the batch" in failed.reason
+    assert "the sums depend on the other images of the batch" in failed.reason
 
 
 def test_a_model_that_cannot_be_copied_has_its_verdict():
@@ -435,7 +441,7 @@ def test_nothing_is_left_in_the_model_or_the_process(cnn):
     before = {name: value.clone() for name, value in cnn.state_dict().items()}
     state = torch.get_rng_state()
     failed = judged(rude, cnn, drawn(2, 1, 8, 8))
-    assert "It breaks at `conv5`" in failed.reason
+    assert "First wrong module: `conv5`" in failed.reason
     assert all(torch.equal(value, cnn.state_dict()[name]) for name, value in before.items())
     assert torch.equal(state, torch.get_rng_state())
     assert torch.is_grad_enabled()
@@ -458,14 +464,14 @@ def test_a_library_without_float64_is_located_in_float32(cnn):
 
     model = models.deep_cnn().float()
     failed = judged(single, model, drawn(2, 1, 8, 8).float())
-    assert "It breaks at `conv4` (Conv2d)" in failed.reason
+    assert "First wrong module: `conv4` (Conv2d)" in failed.reason
     assert "it could not be decided in float64" in failed.reason
 
 
 def test_a_stabiliser_of_one_layer_is_no_module_at_fault(cnn):
     failed = judged(lrp_epsilon(0.25), cnn, drawn(2, 1, 8, 8))
-    assert "a stabiliser (epsilon) that is not small against the activations" in failed.reason
-    assert "It breaks at" not in failed.reason
+    assert "a stabiliser (epsilon) that is not small compared with the activations" in failed.reason
+    assert "First wrong" not in failed.reason
 
 
 @pytest.mark.parametrize("wrong", [gradient, of_product(lambda maps: maps + 1)])

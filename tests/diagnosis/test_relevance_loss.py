@@ -11,10 +11,11 @@ from fixtures import models
 from fixtures.right import input_x_gradient
 from fixtures.wrong.sums import lrp_epsilon, scaled_at
 from pytest_xai import checks, explainers
-from pytest_xai.core.model_layers import scale_constants
-from pytest_xai.core.verdict import Finding
-from pytest_xai.diagnosis import by_layer, follows, shares, unbiased_sums
-from pytest_xai.engine.run_check import Assignment, judge
+from pytest_xai.core.bias_terms import scale_constants
+from pytest_xai.core.finding import Finding
+from pytest_xai.diagnosis import by_layer, scales_with_units, shares, unbiased_sums
+from pytest_xai.engine.run_check import run_check
+from pytest_xai.engine.task import Task
 from pytest_xai.errors import NotApplicable
 from pytest_xai.protocol import named
 
@@ -29,8 +30,8 @@ def drawn(*shape, seed=0):
 def judged(explainer, model, inputs):
     bench = xai.Bench(xai.Subject(model, inputs))
     try:
-        task = Assignment(check=checks.get(CHECK), asserted=True)
-        return judge(bench, named(explainer), task)
+        task = Task(check=checks.get(CHECK), explainer=named(explainer), asserted=True)
+        return run_check(bench, task)
     finally:
         bench.close()
 
@@ -96,7 +97,7 @@ def test_every_rule_keeps_the_balance_of_its_layer(rule, options, bias):
     finally:
         bench.close()
     z = float((inputs * weight).sum() + offset)
-    assert f"Of the {z:.3g} at the output" in told
+    assert f"Of the relevance {z:.3g} at the output" in told
     lost = z - float(balance(rule, weight, offset, inputs))
     found = re.search(r"`2` \(Linear\) takes (\S+) ", told)
     taken = float(found.group(1)) if found else 0.0
@@ -140,7 +141,7 @@ def test_the_sums_in_other_units(epsilon):
     assert torch.allclose(found.shrunk, z - bias if epsilon == 0 else torch.zeros(1).double())
     assert torch.allclose(found.bare, z - bias)
     assert torch.allclose(found.bare_output, z - bias)
-    assert follows(z - bias, found)
+    assert scales_with_units(z - bias, found)
     assert bench.counter.spent.explainer_calls == 3
 
 
@@ -152,8 +153,8 @@ def test_a_network_without_homogeneity_has_no_units():
     bench.close()
     failed = judged(input_x_gradient, model, drawn(2, 4))
     assert failed.outcome == "failed"
-    assert "What a stabiliser takes cannot be told (the network is not" in failed.reason
-    assert "It breaks at `1` (Sigmoid)" in failed.reason
+    assert "The share of a stabiliser cannot be determined (the network is not" in failed.reason
+    assert "First wrong module: `1` (Sigmoid)" in failed.reason
     assert "Sigmoid is neither linear nor a ReLU" in failed.reason
 
 
@@ -196,15 +197,15 @@ def test_biases_are_told_from_a_loss():
     handed_on = explainers.get("zennit:LRPGamma")
     failed = judged(handed_on, models.chain(8, 6, 5, 3), drawn(6, 8).abs())
     assert failed.outcome == "failed"
-    assert "with all biases zeroed nothing is lost" in failed.reason
-    assert "It breaks at" not in failed.reason
+    assert "With all biases set to zero, nothing is lost" in failed.reason
+    assert "First wrong" not in failed.reason
 
 
 def test_a_loss_is_told_by_what_is_missing_without_biases():
     """Two thirds more at one layer of a chain: all that enters below is 1.5 times."""
     failed = judged(scaled_at("2"), models.chain(8, 6, 5, 3), drawn(6, 8))
-    assert "with all biases zeroed 50.0% are lost" in failed.reason
-    assert "It breaks at `2` (Linear)" in failed.reason
+    assert "With all biases set to zero, 50.0% are lost" in failed.reason
+    assert "First wrong module: `2` (Linear)" in failed.reason
     assert "`2` (Linear) takes" in failed.reason
 
 

@@ -6,8 +6,8 @@ from torch import nn
 from torch.nn import functional
 
 from fixtures import models
-from pytest_xai.diagnosis.graphs import draw
-from pytest_xai.diagnosis.suspects import named, suspicion
+from pytest_xai.diagnosis.graphs import trace
+from pytest_xai.diagnosis.suspects import likely_causes, step_name
 from pytest_xai.diagnosis.tails import Tails
 from pytest_xai.errors import NotApplicable
 
@@ -27,7 +27,7 @@ def drawn(*shape, seed=0):
 
 
 def cut(model, *shape):
-    return Tails(draw(model, drawn(1, *shape), rounding=1e-12))
+    return Tails(trace(model, drawn(1, *shape), rounding=1e-12))
 
 
 @pytest.mark.parametrize("name", NETWORKS)
@@ -92,8 +92,8 @@ def test_a_network_whose_trace_computes_something_else_is_refused():
             self.runs += 1
             return inputs * self.runs
 
-    with pytest.raises(NotApplicable, match="the traced network does not compute the same"):
-        draw(Net().eval(), drawn(1, 3), rounding=1e-12)
+    with pytest.raises(NotApplicable, match="the traced network has other outputs"):
+        trace(Net().eval(), drawn(1, 3), rounding=1e-12)
 
 
 def test_a_network_with_two_inputs_is_refused():
@@ -106,8 +106,8 @@ def test_a_network_with_two_inputs_is_refused():
             return inputs * scale
 
     assert cut(Net().eval(), 3).cuts
-    with pytest.raises(NotApplicable, match="torch.fx cannot follow the network"):
-        draw(Both().eval(), drawn(1, 3), rounding=1e-12)
+    with pytest.raises(NotApplicable, match="torch.fx cannot trace the network"):
+        trace(Both().eval(), drawn(1, 3), rounding=1e-12)
 
 
 # ----------------------------------------------------------------------------------------- suspects
@@ -119,11 +119,11 @@ def test_a_network_with_two_inputs_is_refused():
         (nn.MaxPool2d(3, 2), "max-pool windows overlap (size 3, stride 2)"),
         (nn.MaxPool2d(2, 2, padding=1), "padded max-pool"),
         (nn.MaxPool2d(2, 2, dilation=2), "dilated max-pool"),
-        (nn.AvgPool2d(3, 1, padding=1), "a padded average"),
+        (nn.AvgPool2d(3, 1, padding=1), "padded average pooling"),
         (nn.BatchNorm2d(2), "batch norm not merged"),
         (nn.GroupNorm(1, 2), "a normalisation without a rule"),
         (nn.GELU(), "GELU is neither linear nor a ReLU"),
-        (nn.Softmax(1), "softmax before the target"),
+        (nn.Softmax(1), "softmax before the explained output"),
         (nn.ReLU(inplace=True), "in-place ReLU"),
     ],
 )
@@ -132,9 +132,9 @@ def test_modules_that_explainers_stumble_over(module, says):
     model(drawn(1, 1, 6, 6))
     tails = cut(model.eval(), 1, 6, 6)
     step = tails.steps[2]
-    assert says in suspicion(tails, [step], varying=False)
-    assert named(tails, step) == f"`1` ({type(module).__name__})"
-    assert suspicion(tails, [tails.steps[1]], varying=True) == ""
+    assert says in likely_causes(tails, [step], varying=False)
+    assert step_name(tails, step) == f"`1` ({type(module).__name__})"
+    assert likely_causes(tails, [tails.steps[1]], varying=True) == ""
 
 
 def test_what_stands_around_a_relu():
@@ -150,14 +150,16 @@ def test_what_stands_around_a_relu():
 
     tails = cut(Net().double().eval(), 1, 6)
     _, _, act, relu, add, again, pool, _ = tails.steps
-    said = [suspicion(tails, [step], varying=True) for step in (act, relu, add, again, pool)]
+    said = [likely_causes(tails, [step], varying=True) for step in (act, relu, add, again, pool)]
     assert "the input of the ReLU also feeds another branch" in said[0]
-    assert "`act` runs 2 times per forward; hook-based rules see the last one" in said[0]
-    assert "a ReLU behind a ReLU" in said[0]
+    assert "`act` runs 2 times per forward pass; hook-based rules see only the last" in said[0]
+    assert "a ReLU after a ReLU" in said[0]
     assert "functional ReLU (no module to hook)" in said[1]
-    assert said[2] == "residual sum: the branches have to share by what each adds"
-    assert "a max-pool behind a ReLU: one nonlinearity feeds another" in said[3]
-    assert said[4] == "a max-pool behind a ReLU with a varying baseline"
-    assert suspicion(tails, [pool], varying=False) == "a max-pool behind a ReLU"
-    assert named(tails, add) == "add() behind `one` and relu()"
-    assert named(tails, again) == "`act` (ReLU, run 2 of 2)"
+    assert (
+        said[2] == "residual sum: each branch must get relevance in proportion to its contribution"
+    )
+    assert "a max-pool after a ReLU: one nonlinearity feeds another" in said[3]
+    assert said[4] == "a max-pool after a ReLU with a varying baseline"
+    assert likely_causes(tails, [pool], varying=False) == "a max-pool after a ReLU"
+    assert step_name(tails, add) == "add() after `one` and relu()"
+    assert step_name(tails, again) == "`act` (ReLU, run 2 of 2)"

@@ -7,7 +7,6 @@ import pytest
 from fixtures.made_checks import BAD, GOOD, TABLE, check_of, subject_of
 from fixtures.right import gradient
 from pytest_xai import checks, explainers
-from pytest_xai.core.verdict import Verdict
 from pytest_xai.engine import check_explainer as check_explainer_module
 from pytest_xai.engine import selection
 from pytest_xai.engine.check_explainer import check_explainer
@@ -188,33 +187,24 @@ def test_an_expected_failure_of_what_does_not_run_is_refused(name, arguments):
         run(**arguments, expected_failures={name: "known"})
 
 
-# ----------------------------------------------------------------------------- what a judge is told
+# --------------------------------------------------------------------------- what a task is given
 
 
 @pytest.fixture
-def assignments(monkeypatch):
-    """What the judge was asked to do; every verdict is a pass."""
-    told = []
+def tasks(monkeypatch):
+    """The tasks that were to be run; every verdict is a pass."""
+    given = []
 
-    def judge(bench, guest, assignment):
-        told.append(assignment)
-        return Verdict(
-            subject="small",
-            explainer=guest.name,
-            check=assignment.check.name,
-            family=assignment.check.family,
-            asserted=assignment.asserted,
-            outcome="passed",
-            direction="<=",
-            seed=bench.seed,
-        )
+    def run_check(bench, task):
+        given.append(task)
+        return task.verdict("passed", seed=bench.seed)
 
-    monkeypatch.setattr(check_explainer_module, "judge", judge)
-    return told
+    monkeypatch.setattr(check_explainer_module, "run_check", run_check)
+    return given
 
 
 @made_up
-def test_the_judge_is_told_the_shares_and_the_expectations(assignments):
+def test_a_task_has_its_shares_and_expectations_come_afterwards(tasks):
     report = run(
         checks=["contract", "robustness", "adversarial"],
         expected_failures={"moved": "known", "bad": ""},
@@ -222,23 +212,25 @@ def test_the_judge_is_told_the_shares_and_the_expectations(assignments):
         budget=40,
         seed=7,
     )
-    assert [a.check.name for a in assignments] == ["good", "bad", "steady", "moved"]
-    assert [a.alpha for a in assignments] == [0.005] * 4
-    assert [a.budget for a in assignments] == [10] * 4
+    assert [task.check.name for task in tasks] == ["good", "bad", "steady", "moved"]
+    assert [task.alpha for task in tasks] == [0.005] * 4
+    assert [task.budget for task in tasks] == [10] * 4
     assert [verdict.outcome for verdict in report] == ["passed", "xpassed", "passed", "xpassed"]
     assert {verdict.seed for verdict in report} == {7}
 
 
 @made_up
-def test_every_verdict_is_repeated_by_the_call_that_it_names(assignments):
+def test_every_verdict_is_repeated_by_the_call_that_it_names(tasks):
     run(seed=7, alpha=0.01, budget=40)
-    told = list(assignments)
-    for assignment in told:
-        assignments.clear()
-        call = assignment.reproduce.replace("(gradient, ", "(gradient, subject, ")
+    given = list(tasks)
+    for task in given:
+        tasks.clear()
+        call = task.reproduce.replace("(gradient, ", "(gradient, subject, ")
         names = {"check_explainer": check_explainer, "gradient": gradient}
         eval(call, {**names, "subject": subject_of()})  # noqa: S307
-        assert assignments == [assignment]
+        fields = ("check", "subject", "alpha", "budget", "reproduce", "asserted")
+        (again,) = tasks
+        assert [getattr(again, f) for f in fields] == [getattr(task, f) for f in fields]
 
 
 @made_up
@@ -265,12 +257,12 @@ def test_a_subject_may_be_given_by_the_function_that_makes_it():
 def test_a_subject_is_explained_as_it_is_given(monkeypatch):
     seen, subject = [], subject_of()
 
-    def judge(bench, *others):
+    def run_check(bench, task):
         seen.append(bench.subject)
-        return original(bench, *others)
+        return original(bench, task)
 
-    original = check_explainer_module.judge
-    monkeypatch.setattr(check_explainer_module, "judge", judge)
+    original = check_explainer_module.run_check
+    monkeypatch.setattr(check_explainer_module, "run_check", run_check)
     run(subject=subject, checks=["good"])
     assert len(seen) == 1
     assert seen[0] is subject

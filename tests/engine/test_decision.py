@@ -5,8 +5,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pytest_xai.core.verdict import Finding
-from pytest_xai.engine.decision import Tally
+from pytest_xai.core.finding import Finding
+from pytest_xai.engine.decision import Decision
 from pytest_xai.registry import Check, Cost
 
 ALPHA = 1e-5
@@ -31,18 +31,18 @@ def check_of(judged="paired", direction=">="):
     )
 
 
-def tally_of(*rounds, judged="paired", direction=">=", alpha=ALPHA):
-    """A tally of rounds, each (values, limits)."""
-    tally, start = Tally(check=check_of(judged, direction), alpha=alpha), 0
+def decision_of(*rounds, judged="paired", direction=">=", alpha=ALPHA):
+    """The decision after rounds, each (values, limits)."""
+    decision, start = Decision(check=check_of(judged, direction), alpha=alpha), 0
     for values, limits in rounds:
         finding = Finding(
             values=torch.tensor(values, dtype=torch.float64),
             limits=torch.tensor(limits, dtype=torch.float64),
             cause="It moves.",
         )
-        tally.add(list(range(start, start + len(values))), finding)
+        decision.add(list(range(start, start + len(values))), finding)
         start += len(values)
-    return tally
+    return decision
 
 
 def sides(above, below, equal=0):
@@ -64,30 +64,33 @@ def sides(above, below, equal=0):
     ],
 )
 def test_twenty_two_images_on_one_side_decide(direction, above, below, outcome):
-    tally = tally_of(sides(above, below), direction=direction)
-    fields = tally.fields()
+    decision = decision_of(sides(above, below), direction=direction)
+    fields = decision.fields()
     assert fields["outcome"] == outcome
     assert fields["figure"] == above / (above + below)
     assert fields["limit"] == 0.5
     assert fields["images"] == above + below
-    assert tally.decided == (outcome != "undecided")
+    assert decision.decided == (outcome != "undecided")
 
 
 def test_the_same_images_take_longer_to_decide_by_their_mean():
     """However little an image is beyond its limit counts as much as it is."""
     few, many = sides(32, 0), sides(512, 0)
-    assert tally_of(few).outcome == "passed"
-    assert tally_of(few, judged="mean").outcome == "undecided"
-    assert tally_of(many, judged="mean").outcome == "undecided"
+    assert decision_of(few).outcome == "passed"
+    assert decision_of(few, judged="mean").outcome == "undecided"
+    assert decision_of(many, judged="mean").outcome == "undecided"
     far = ([1.0] * 32, [0.0] * 32)
-    assert tally_of(far, judged="mean").outcome == "passed"
+    assert decision_of(far, judged="mean").outcome == "passed"
 
 
 def test_a_sum_is_in_the_reason_with_the_means_of_values_and_limits():
-    fields = tally_of(([0.9] * 3 + [0.2] * 2 + [0.5], [0.5] * 6)).fields()
-    assert fields["reason"] == (
-        "6 images do not decide it at alpha 1e-05. The figure is the share of images above their "
-        "own limit: 3 of 6, 1 on it. Means: value 0.6, limit 0.5."
+    fields = decision_of(([0.9] * 3 + [0.2] * 2 + [0.5], [0.5] * 6)).fields()
+    assert fields["summary"] == (
+        "Undecided: 6 images are too few for a decision at significance level 1e-05."
+    )
+    assert fields["notes"] == (
+        "3 of 6 images are above their own limit, 1 on it.",
+        "Means over the images: value 0.6, limit 0.5.",
     )
     assert fields["figure"] == pytest.approx(3.5 / 6)
     low, high = fields["interval"]
@@ -98,33 +101,33 @@ def test_an_image_on_its_limit_counts_half():
     """To rounding, and whichever of the two is rounded."""
     limits = [0.3, 0.1 + 0.2, 0.15, 0.0, 1e-12]
     values = [0.1 + 0.2, 0.3, (0.1 + 0.2) / 2, 0.0, 1e-12]
-    tally = tally_of((values, limits))
-    assert tally.above.tolist() == [0.5] * 5
-    assert tally.decision.log_e_values == pytest.approx((0, 0), abs=1e-12)
-    assert tally_of(([0.3001, 0.2999, 1e-12], [0.3, 0.3, 2e-12])).above.tolist() == [1, 0, 0]
+    decision = decision_of((values, limits))
+    assert decision.above.tolist() == [0.5] * 5
+    assert decision.mean.log_e_values == pytest.approx((0, 0), abs=1e-12)
+    assert decision_of(([0.3001, 0.2999, 1e-12], [0.3, 0.3, 2e-12])).above.tolist() == [1, 0, 0]
 
 
 def test_an_image_that_cannot_tell_is_no_side():
     values, limits = sides(22, 0)
     nothing = float("nan"), float("inf")
-    tally = tally_of(([*nothing, *values], [0.5, float("inf"), *limits]))
-    assert tally.above.tolist() == [1.0] * 22
-    fields = tally.fields()
+    decision = decision_of(([*nothing, *values], [0.5, float("inf"), *limits]))
+    assert decision.above.tolist() == [1.0] * 22
+    fields = decision.fields()
     assert (fields["outcome"], fields["images"], fields["figure"]) == ("passed", 22, 1.0)
-    assert "Means: value 0.4" in fields["reason"]
-    beyond = tally_of(([float("inf"), float("-inf")], [0.5, 0.5]))
+    assert "Means over the images: value 0.4" in " ".join(fields["notes"])
+    beyond = decision_of(([float("inf"), float("-inf")], [0.5, 0.5]))
     assert beyond.above.tolist() == [1, 0]
 
 
 def test_nothing_is_said_of_no_image():
-    fields = tally_of(([float("nan")] * 3, [0.5] * 3)).fields()
+    fields = decision_of(([float("nan")] * 3, [0.5] * 3)).fields()
     assert (fields["figure"], fields["limit"], fields["interval"]) == (None, None, None)
-    assert fields["reason"] == "No image can tell."
+    assert fields["summary"] == "No image could be judged."
 
 
 def test_the_worst_image_of_a_failure_is_shown_with_its_own_numbers():
     values, limits = sides(0, 31)
-    fields = tally_of((values, limits), ([0.05], [0.9])).fields()
+    fields = decision_of((values, limits), ([0.05], [0.9])).fields()
     assert fields["outcome"] == "failed"
     example = fields["counterexample"]
     assert (example["image"], example["figure"], example["limit"]) == (31, 0.05, 0.9)
@@ -132,19 +135,19 @@ def test_the_worst_image_of_a_failure_is_shown_with_its_own_numbers():
 
 def test_rounds_add_up():
     first, second = sides(11, 0), sides(11, 0)
-    assert tally_of(first).outcome == "undecided"
-    both = tally_of(first, second)
+    assert decision_of(first).outcome == "undecided"
+    both = decision_of(first, second)
     assert (both.outcome, both.fields()["images"]) == ("passed", 22)
-    whole = tally_of((first[0] + second[0], first[1] + second[1]))
+    whole = decision_of((first[0] + second[0], first[1] + second[1]))
     assert both.interval == whole.interval
-    assert both.decision.log_e_values == pytest.approx(whole.decision.log_e_values)
+    assert both.mean.log_e_values == pytest.approx(whole.mean.log_e_values)
 
 
 def test_what_is_decided_stays_decided():
     """A run that goes on to the end, for comparison."""
-    tally = tally_of(sides(22, 0), sides(0, 200))
-    assert tally.decision.sign == -1
-    assert tally.outcome == "passed"
+    decision = decision_of(sides(22, 0), sides(0, 200))
+    assert decision.mean.sign == -1
+    assert decision.outcome == "passed"
 
 
 @pytest.mark.parametrize("judged", ["mean", "paired"])
@@ -160,7 +163,7 @@ def test_what_is_decided_stays_decided():
 def test_the_figure_is_never_on_the_other_side_of_its_limit(judged, direction, pairs):
     """The outcome, the figure, the limit and the interval all say the same."""
     values, limits = zip(*pairs, strict=True)
-    fields = tally_of((values, limits), judged=judged, direction=direction, alpha=0.5).fields()
+    fields = decision_of((values, limits), judged=judged, direction=direction, alpha=0.5).fields()
     sign = 1 if direction == ">=" else -1
     above = sign * (fields["figure"] - fields["limit"])
     low, high = fields["interval"]

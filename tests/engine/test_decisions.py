@@ -4,10 +4,11 @@ import pytest
 
 import pytest_xai as xai
 from pytest_xai.bench.bench import Bench
-from pytest_xai.engine.run_check import Assignment, judge
+from pytest_xai.engine.run_check import run_check
+from pytest_xai.engine.task import Task
 from pytest_xai.protocol import named
 from pytest_xai.subjects import load_digits
-from studies.decisions import sharing, stopping
+from studies.decisions import run_to_the_end, sharing, stopping
 
 
 @pytest.mark.parametrize(
@@ -20,15 +21,14 @@ from studies.decisions import sharing, stopping
 )
 def test_a_certain_verdict_stays_what_it_is(explainer, check, outcome):
     guest = named(xai.explainers.get(explainer))
-    bench, found = Bench(load_digits()), {}
-    for to_the_end in (False, True):
-        task = Assignment(check=xai.checks.get(check), asserted=True, to_the_end=to_the_end)
-        found[to_the_end] = judge(bench, guest, task)
+    task = Task(check=xai.checks.get(check), explainer=guest, asserted=True)
+    bench = Bench(load_digits())
+    stopped, ended = run_check(bench, task), run_to_the_end(bench, task)
     bench.close()
-    assert {verdict.outcome for verdict in found.values()} == {outcome}
+    assert stopped.outcome == ended.outcome == outcome
     everything = task.check.max_images or 360
-    assert found[False].images <= min(everything, 128)
-    assert found[True].images == everything
+    assert stopped.images <= min(everything, 128)
+    assert ended.images == everything
 
 
 @pytest.mark.slow

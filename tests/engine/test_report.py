@@ -7,14 +7,15 @@ import pytest
 
 from fixtures.made_checks import BAD, GOOD, STEADY, subject_of
 from fixtures.right import gradient
+from pytest_xai.core.run import Run
 from pytest_xai.core.verdict import Verdict
 from pytest_xai.engine import selection
 from pytest_xai.engine.check_explainer import check_explainer
-from pytest_xai.engine.report import Report, Settings
+from pytest_xai.engine.report import Report
 
 
-def test_settings_are_the_defaults_of_the_public_contract():
-    assert Settings() == Settings(seed=0, alpha=0.001, budget=None, device=None, undecided="warn")
+def test_a_run_has_the_defaults_of_the_public_contract():
+    assert Run() == Run(seed=0, alpha=0.001, budget=None, device=None, undecided="warn")
 
 
 def verdict_of(name, outcome="passed", **fields):
@@ -24,16 +25,16 @@ def verdict_of(name, outcome="passed", **fields):
 
 VERDICTS = [
     verdict_of("a"),
-    verdict_of("b", "failed", reason="It jumps."),
+    verdict_of("b", "failed", cause="It jumps."),
     verdict_of("c", "failed", asserted=False),
     verdict_of("d", "xpassed"),
-    verdict_of("e", "undecided", reason="No image can tell."),
+    verdict_of("e", "undecided", summary="No image could be judged."),
     verdict_of("f", "error"),
 ]
 
 
 def test_a_report_is_a_sequence_of_verdicts():
-    report = Report(iter(VERDICTS), Settings())
+    report = Report(iter(VERDICTS), Run())
     assert list(report) == VERDICTS
     assert list(report) == VERDICTS
     assert len(report) == 6
@@ -47,16 +48,16 @@ def test_a_report_is_a_sequence_of_verdicts():
 
 
 def test_a_report_knows_what_fails_the_run():
-    assert [v.check for v in Report(VERDICTS, Settings()).failed] == ["b", "d", "f"]
+    assert [v.check for v in Report(VERDICTS, Run()).failed] == ["b", "d", "f"]
 
 
 def test_a_report_reads_as_one_line_per_verdict():
-    assert str(Report(VERDICTS, Settings())).splitlines() == [
+    assert str(Report(VERDICTS, Run())).splitlines() == [
         "e::a: passed",
         "e::b: failed It jumps.",
         "e::c: failed",
         "e::d: xpassed",
-        "e::e: undecided No image can tell.",
+        "e::e: undecided No image could be judged.",
         "e::f: error",
     ]
 
@@ -69,7 +70,8 @@ def test_the_json_report_has_the_shape_of_the_design(monkeypatch):
     payload = json.loads(report.to_json(), parse_constant=pytest.fail)
     assert list(payload) == ["schema_version", "environment", "run", "results", "summary"]
     assert payload["schema_version"] == 1
-    assert payload["run"] == {"seed": 7, "alpha": 0.01, "budget": 400}
+    expected = {"seed": 7, "alpha": 0.01, "budget": 400, "undecided": "warn", "demo": False}
+    assert expected.items() <= payload["run"].items()
     assert {"python", "platform", "versions"} <= payload["environment"].keys()
     assert payload["environment"]["versions"]["torch"] == metadata.version("torch")
     assert payload["results"] == [verdict.row() for verdict in report]
@@ -82,8 +84,12 @@ def test_the_json_report_has_the_shape_of_the_design(monkeypatch):
         "family": str,
         "asserted": bool,
         "outcome": str,
+        "claim": str,
         "figure": (float, type(None)),
+        "figure_name": str,
+        "unit": str,
         "limit": (float, type(None)),
+        "limit_source": str,
         "direction": str,
         "interval": (list, type(None)),
         "images": int,
@@ -91,9 +97,13 @@ def test_the_json_report_has_the_shape_of_the_design(monkeypatch):
         "seconds": float,
         "seed": int,
         "reason": str,
+        "summary": str,
+        "cause": str,
+        "notes": list,
         "counterexample": (dict, type(None)),
         "reproduce": str,
+        "traceback": (str, type(None)),
     }
     for row in payload["results"]:
-        assert list(row) == list(kinds)
+        assert row.keys() == kinds.keys()
         assert all(isinstance(row[key], kind) for key, kind in kinds.items())

@@ -10,11 +10,14 @@ import torch
 from torch import nn
 
 from pytest_xai.bench.bench import Bench
+from pytest_xai.core.attribution import normalise
+from pytest_xai.core.finding import Finding
 from pytest_xai.core.subject import Subject
-from pytest_xai.core.verdict import Evaluations, Finding
-from pytest_xai.engine.run_check import Assignment, judge
+from pytest_xai.core.verdict import Evaluations
+from pytest_xai.engine.run_check import run_check
+from pytest_xai.engine.task import Task
 from pytest_xai.errors import GuestError, InvalidArgument, NotApplicable, XaiError
-from pytest_xai.protocol import NamedExplainer, Traits, normalise
+from pytest_xai.protocol import NamedExplainer, Traits
 from pytest_xai.registry import Check, Cost
 from pytest_xai.statistics.sequential import decide_mean
 
@@ -70,9 +73,10 @@ def check_of(function, **fields):
     return Check(**{**default, **fields})
 
 
-def verdict_of(bench, function, assignment=None, **fields):
-    given = {"asserted": True, **(assignment or {})}
-    return judge(bench, EXPLAINER, Assignment(check=check_of(function, **fields), **given))
+def verdict_of(bench, function, task=None, *, progress=None, **fields):
+    given = {"asserted": True, **(task or {})}
+    task = Task(check=check_of(function, **fields), explainer=EXPLAINER, **given)
+    return run_check(bench, task, progress=progress)
 
 
 def of_images(table, **finding):
@@ -223,8 +227,8 @@ def test_a_round_has_its_own_stretch_of_the_randomness(bench_of):
     assert drawn[:2] == drawn[2:]
 
 
-def test_progress_is_told_after_every_round(bench_of):
-    told = []
+def test_progress_is_reported_after_every_round(bench_of):
+    seen = []
 
     def function(bench, explainer):
         bench.logits(bench.inputs)
@@ -232,9 +236,8 @@ def test_progress_is_told_after_every_round(bench_of):
 
     bench = bench_of(100)
     bench.logits(bench.inputs)
-    assignment = {"progress": lambda *numbers: told.append(numbers)}
-    verdict_of(bench, function, assignment, max_images=70)
-    assert told == [(32, 70, 32), (64, 70, 64), (70, 70, 70)]
+    verdict_of(bench, function, progress=lambda *numbers: seen.append(numbers), max_images=70)
+    assert seen == [(32, 70, 32), (64, 70, 64), (70, 70, 70)]
 
 
 # -------------------------------------------------------------------- exact: one violation suffices
@@ -371,7 +374,8 @@ def test_a_fact_of_some_rounds_only_is_none_in_the_others(bench_of):
 
     assert verdict_of(bench, function).counterexample["facts"] == {"early": None, "late": 6.0}
     bench = bench_of(64)
-    assert "Means: early 5, late 6." in verdict_of(bench, function, judged="mean").reason
+    reason = verdict_of(bench, function, judged="mean").reason
+    assert "Means over the images: early 5, late 6." in reason
 
 
 def test_the_cause_is_that_of_the_round_that_failed(bench_of):
@@ -396,7 +400,7 @@ def test_a_cause_is_not_mentioned_where_nothing_failed(bench_of):
 
 def test_not_a_number_never_passes(bench_of):
     verdict = verdict_of(bench_of(), of_images(constant(NAN)))
-    assert (verdict.outcome, verdict.reason) == ("undecided", "No image can tell.")
+    assert (verdict.outcome, verdict.reason) == ("undecided", "No image could be judged.")
     assert (verdict.figure, verdict.limit, verdict.images) == (None, None, 0)
     assert (verdict.counterexample, verdict.tensors) == (None, {})
 
@@ -430,7 +434,7 @@ def test_images_left_out_are_counted_by_reason_over_all_rounds(bench_of):
 
     verdict = verdict_of(bench_of(), function)
     assert (verdict.outcome, verdict.images) == ("passed", IMAGES - 4 * 3)
-    assert verdict.reason == "8 left out: misclassified. 4 left out: constant maps."
+    assert verdict.reason == ("8 images left out: misclassified. 4 images left out: constant maps.")
 
 
 def test_the_reason_has_its_parts_in_order(bench_of):
@@ -443,7 +447,7 @@ def test_the_reason_has_its_parts_in_order(bench_of):
         )
 
     verdict = verdict_of(bench_of(), function)
-    assert verdict.reason == "It jumps. 5 left out: misclassified. Noted once."
+    assert verdict.reason == "It jumps. 5 images left out: misclassified. Noted once."
 
 
 def test_a_note_of_every_round_is_said_once(bench_of):
@@ -539,12 +543,14 @@ def test_the_level_is_the_one_assigned(bench_of):
     strict, _ = mean_verdict(bench_of(32), table, "<=", alpha=1e-9)
     lax, _ = mean_verdict(bench_of(32), table, "<=", alpha=0.2)
     assert (strict.outcome, lax.outcome) == ("undecided", "passed")
-    assert strict.reason == "32 images do not decide it at alpha 1e-09."
+    assert strict.reason == (
+        "Undecided: 32 images are too few for a decision at significance level 1e-09."
+    )
 
 
 def test_a_mean_of_nothing_is_undecided(bench_of):
     verdict, sizes = mean_verdict(bench_of(), constant(NAN), "<=")
-    assert (verdict.outcome, verdict.reason) == ("undecided", "No image can tell.")
+    assert (verdict.outcome, verdict.reason) == ("undecided", "No image could be judged.")
     assert (verdict.figure, verdict.limit, verdict.interval) == (None, None, None)
     assert sizes == [32, 32, 64, 72]
 
@@ -570,8 +576,9 @@ def test_the_reason_of_a_mean_check_has_the_means_of_the_facts(bench_of):
     verdict = verdict_of(bench, function, judged="mean")
     index = float(half[1::2].mean())
     assert verdict.reason == (
-        "40 images do not decide it at alpha 0.001. 2 left out: misclassified. "
-        f"Means: Dice after noise 0.123, index {index:.3g}."
+        "Undecided: 40 images are too few for a decision at significance level 0.001. "
+        "2 images left out: misclassified. "
+        f"Means over the images: Dice after noise 0.123, index {index:.3g}."
     )
 
 
@@ -623,8 +630,8 @@ def test_no_round_begins_that_the_budget_does_not_hold(budget, images, bench_of)
     else:
         assert verdict.outcome == "undecided"
         assert verdict.reason == (
-            f"The budget of {budget} evaluations does not hold another round "
-            f"({10 * images} spent on {images} images)."
+            f"The budget of {budget} evaluations is too small for another round of images "
+            f"({10 * images} evaluations were spent on {images} images)."
         )
 
 
@@ -667,7 +674,7 @@ def test_a_guest_that_catches_the_refusal_gets_no_verdict_by_it(bench_of):
     for function in (stubborn, disguised):
         verdict = verdict_of(bench_of(32), function, {"budget": 64})
         assert (verdict.outcome, verdict.evaluations.model) == ("undecided", 64)
-        assert verdict.reason.startswith("The budget of 64 evaluations does not hold another round")
+        assert verdict.reason.startswith("The budget of 64 evaluations is too small for another")
 
 
 def test_after_a_refusal_the_bench_has_no_bound(bench_of):
@@ -728,7 +735,7 @@ def test_a_mean_is_undecided_where_the_budget_ends(bench_of):
 
     verdict = verdict_of(bench_of(), spending, {"budget": 100}, judged="mean")
     assert (verdict.outcome, verdict.images) == ("undecided", 64)
-    assert verdict.reason.startswith("The budget of 100 evaluations does not hold another round")
+    assert verdict.reason.startswith("The budget of 100 evaluations is too small for another round")
 
 
 # -------------------------------------------------------------------------------------- arbitration
@@ -814,7 +821,10 @@ def test_what_no_image_can_tell_in_float64_is_undecided(bench_of):
     verdict = verdict_of(bench_of(8), by_dtype(1.0, NAN), arbitrated=True)
     assert (verdict.outcome, verdict.reason) == (
         "undecided",
-        "No image can tell. Beyond the limit in float32, but no image can tell in float64.",
+        (
+            "No image could be judged. "
+            "Beyond the limit in float32, but no image can be judged in float64."
+        ),
     )
 
 
@@ -871,8 +881,8 @@ def explaining(bench, explainer):
 
 def test_an_explainer_that_raises_is_an_error_with_its_traceback(bench_of):
     guest = NamedExplainer(name="broken", call=raising, traits=Traits())
-    assignment = Assignment(check=check_of(explaining), asserted=True)
-    verdict = judge(bench_of(8), guest, assignment)
+    task = Task(check=check_of(explaining), explainer=guest, asserted=True)
+    verdict = run_check(bench_of(8), task)
     assert verdict.outcome == "error"
     assert verdict.reason == "explainer 'broken' raised KeyError: 'no such layer'"
     assert "in raising" in verdict.traceback
@@ -963,7 +973,7 @@ def test_what_does_not_apply_without_a_reason_has_one_all_the_same(bench_of):
 def test_the_next_check_runs_after_an_error(bench_of):
     bench = bench_of(8)
     guest = NamedExplainer(name="broken", call=raising, traits=Traits())
-    judge(bench, guest, Assignment(check=check_of(explaining), asserted=True))
+    run_check(bench, Task(check=check_of(explaining), explainer=guest, asserted=True))
     assert verdict_of(bench, explaining).outcome == "passed"
 
 
@@ -1002,7 +1012,7 @@ def test_what_is_neither_passed_nor_failed_stays_what_it_is(bench_of):
     for function, outcome, reason in (
         (error, "error", "explainer raised"),
         (not_applicable, "not_applicable", "single output"),
-        (of_images(constant(NAN, 8)), "undecided", "No image can tell."),
+        (of_images(constant(NAN, 8)), "undecided", "No image could be judged."),
     ):
         verdict = verdict_of(bench, function, EXPECTED)
         assert (verdict.outcome, verdict.reason) == (outcome, reason)

@@ -4,12 +4,14 @@ from dataclasses import replace
 
 import pytest
 
+from fixtures.loops import in_one_test
 from fixtures.made_checks import BAD, BROKEN, GOOD, KEPT, MOVED, STEADY, TABLE, check_of
 from pytest_xai import checks
 from pytest_xai.engine import selection
-from pytest_xai.engine.selection import Planned, applying, select, share_alpha, share_budget
+from pytest_xai.engine.selection import applying, select, share_alpha, share_budget
+from pytest_xai.engine.task import Task
 from pytest_xai.errors import InvalidArgument, UnknownName
-from pytest_xai.protocol import Traits
+from pytest_xai.protocol import NamedExplainer, Traits
 from pytest_xai.registry import Cost
 
 
@@ -19,8 +21,22 @@ def table(monkeypatch):
     monkeypatch.setattr(selection.catalogue, "all", lambda: list(TABLE))
 
 
-def names(planned):
-    return [item.check.name for item in planned]
+def of(*claims):
+    """An explainer that claims these checks; always the same one, so that tasks can be compared."""
+    return EXPLAINERS.setdefault(
+        claims, NamedExplainer(name="e", call=print, traits=Traits(claims=frozenset(claims)))
+    )
+
+
+EXPLAINERS = {}
+
+
+def names(tasks):
+    return [task.check.name for task in tasks]
+
+
+def task(check, *claims, asserted=True):
+    return Task(check=check, explainer=of(*claims), asserted=asserted)
 
 
 made_up = pytest.mark.usefixtures("table")
@@ -31,10 +47,10 @@ made_up = pytest.mark.usefixtures("table")
 
 @made_up
 def test_universal_and_quality_checks_apply_to_all_and_properties_to_who_claims_them():
-    assert names(select(Traits())) == ["good", "bad", "steady", "moved"]
-    claims = Traits(claims=frozenset({"broken"}))
-    assert names(select(claims)) == ["good", "bad", "broken", "steady", "moved"]
-    assert all(item.asserted for item in select(claims))
+    assert names(select(of())) == ["good", "bad", "steady", "moved"]
+    claiming = of("broken")
+    assert names(select(claiming)) == ["good", "bad", "broken", "steady", "moved"]
+    assert all(each.asserted for each in select(claiming))
 
 
 @made_up
@@ -56,17 +72,17 @@ def test_universal_and_quality_checks_apply_to_all_and_properties_to_who_claims_
 def test_names_and_families_are_selected_and_ignored_in_the_order_of_the_table(
     chosen, ignored, expected
 ):
-    assert names(select(Traits(), select=chosen, ignore=ignored)) == expected
+    assert names(select(of(), select=chosen, ignore=ignored)) == expected
 
 
 @made_up
 def test_a_property_asked_for_by_name_is_measured_where_it_is_not_claimed():
-    assert select(Traits(), select=["broken", "good"]) == [
-        Planned(GOOD, asserted=True),
-        Planned(BROKEN, asserted=False),
+    assert select(of(), select=["broken", "good"]) == [
+        task(GOOD),
+        task(BROKEN, asserted=False),
     ]
-    claims = Traits(claims=frozenset({"broken"}))
-    assert select(claims, select=["broken"]) == [Planned(BROKEN, asserted=True)]
+    claiming = of("broken")
+    assert select(claiming, select=["broken"]) == [task(BROKEN, "broken")]
 
 
 @pytest.mark.parametrize(
@@ -86,24 +102,24 @@ def test_a_slow_check_runs_where_its_name_or_the_word_asks_for_it(
 ):
     long = replace(check_of("long", "adversarial", scope="quality"), marks=("slow",))
     monkeypatch.setattr(selection.catalogue, "all", lambda: [GOOD, long])
-    assert names(select(Traits(), select=chosen, ignore=ignored)) == expected
-    assert names(applying(Traits())) == ["good", "long"]
-    claims = Traits(claims=frozenset({"long"}))
-    assert names(select(claims)) == names(applying(claims)) == ["good", "long"]
+    assert names(select(of(), select=chosen, ignore=ignored)) == expected
+    assert applying(of()) == ["good", "long"]
+    claiming = of("long")
+    assert names(select(claiming)) == applying(claiming) == ["good", "long"]
 
 
 @made_up
 def test_a_property_is_not_asked_for_by_its_family():
-    assert select(Traits(), select=["axiomatic"]) == []
-    claims = Traits(claims=frozenset({"kept"}))
-    assert select(claims, select=["axiomatic"]) == [Planned(KEPT, asserted=True)]
+    assert select(of(), select=["axiomatic"]) == []
+    claiming = of("kept")
+    assert select(claiming, select=["axiomatic"]) == [task(KEPT, "kept")]
 
 
 @made_up
 @pytest.mark.parametrize("argument", ["select", "ignore"])
 def test_a_name_that_does_not_exist_is_refused_with_those_that_do(argument):
     with pytest.raises(UnknownName) as caught:
-        select(Traits(), **{argument: ["good", "brokn"]})
+        select(of(), **{argument: ["good", "brokn"]})
     message = str(caught.value)
     assert message.startswith("unknown check or family 'brokn'. Did you mean 'broken'? Known: ")
     assert message.endswith(", good, bad, kept, broken, steady, moved")
@@ -113,7 +129,7 @@ def test_a_name_that_does_not_exist_is_refused_with_those_that_do(argument):
 @made_up
 def test_a_family_is_no_claim():
     with pytest.raises(UnknownName) as caught:
-        select(Traits(claims=frozenset({"axiomatic"})))
+        select(of("axiomatic"))
     assert str(caught.value) == (
         "unknown claim 'axiomatic'. Known: good, bad, kept, broken, steady, moved"
     )
@@ -122,31 +138,31 @@ def test_a_family_is_no_claim():
 @made_up
 def test_a_claim_that_is_no_check_is_refused_whatever_is_selected():
     with pytest.raises(UnknownName) as caught:
-        select(Traits(claims=frozenset({"kept", "brokn"})), select=["good"])
+        select(of("kept", "brokn"), select=["good"])
     assert str(caught.value) == (
         "unknown claim 'brokn'. Did you mean 'broken'? "
         "Known: good, bad, kept, broken, steady, moved"
     )
 
 
-@pytest.mark.parametrize("check", checks.all(), ids=lambda check: check.name)
+@in_one_test("check", checks.all(), ids=lambda check: check.name)
 def test_every_real_check_applies_as_its_scope_says(check):
     unasked = check.scope not in {"claimed", "probe"} and "slow" not in check.marks
-    assert (check.name in names(select(Traits()))) == unasked
-    claims = Traits(claims=frozenset({check.name}))
-    assert Planned(check, asserted=True) in select(claims, probes=True)
-    assert names(select(Traits(), select=[check.name])) == [check.name]
+    assert (check.name in names(select(of()))) == unasked
+    claiming = of(check.name)
+    assert task(check, check.name) in select(claiming, probes=True)
+    assert names(select(of(), select=[check.name])) == [check.name]
 
 
 # ------------------------------------------------------------------------------- what is shared out
 
 
 def plan(*checks, asserted=True):
-    return [Planned(check, asserted) for check in checks]
+    return [task(check, asserted=asserted) for check in checks]
 
 
 @pytest.mark.parametrize(
-    "planned, share",
+    "tasks, share",
     [
         (plan(STEADY, MOVED), 0.005),
         (plan(STEADY, MOVED, GOOD, BAD), 0.005),
@@ -157,9 +173,9 @@ def plan(*checks, asserted=True):
         ([], 0.01),
     ],
 )
-def test_alpha_is_divided_by_the_sampled_verdicts_that_are_asserted(planned, share):
-    assert share_alpha(0.01, planned) == pytest.approx(share)
-    assert share_alpha(0.01, iter(planned)) == pytest.approx(share)
+def test_alpha_is_divided_by_the_sampled_verdicts_that_are_asserted(tasks, share):
+    assert share_alpha(0.01, tasks) == pytest.approx(share)
+    assert share_alpha(0.01, iter(tasks)) == pytest.approx(share)
 
 
 @pytest.mark.parametrize("alpha", [0.0, 1.0, 1.5, -0.1, float("nan")])
@@ -186,7 +202,7 @@ def test_a_budget_is_shared_in_proportion_to_the_declared_cost():
     assert share_budget(0, plan(light, heavy)) == [0, 0]
 
 
-def test_where_maps_are_dear_who_asks_for_more_of_them_gets_more():
+def test_where_maps_are_expensive_a_check_that_needs_more_of_them_gets_more():
     one = check_of("one", "contract")
     three = check_of("three", "contract", cost=Cost(forward=2, explainer_calls=3))
     assert share_budget(60, plan(one, three)) == [10, 50]

@@ -43,8 +43,8 @@ def test_there_is_a_sample_of_each_library():
 def test_an_explainer_explains_or_says_what_to_install(prefix):
     library = LIBRARIES[prefix]
     if library.version is None:
-        wanted = re.escape(f'pip install "pytest-xai[{library.extra}]"')
-        with pytest.raises(MissingDependency, match=wanted):
+        command = re.escape(f'pip install "pytest-xai[{library.extra}]"')
+        with pytest.raises(MissingDependency, match=command):
             explain(SAMPLES[prefix])
     else:
         assert explain(SAMPLES[prefix]).abs().sum() > 0

@@ -12,10 +12,11 @@ from pytest_xai import Subject, check_explainer
 from pytest_xai.bench.bench import Bench
 from pytest_xai.bench.guard import Guard
 from pytest_xai.checks import get
-from pytest_xai.engine.run_check import Assignment, judge
+from pytest_xai.engine.run_check import run_check
+from pytest_xai.engine.task import Task
 from pytest_xai.errors import InvalidArgument, InvalidAttribution, NotApplicable
 from pytest_xai.explainers.stored import ENTRIES, StoredMaps, from_maps, stored_maps
-from pytest_xai.plugin.model_repo import Registry
+from pytest_xai.plugin.model_repo import ModelRepo
 from pytest_xai.protocol import NamedExplainer, archive_of, explainer, named
 
 REASON = "needs new explanations; these maps are stored"
@@ -47,7 +48,7 @@ def right(subject, to="delta"):
 def outcome(subject, explained, check):
     bench = Bench(subject)
     try:
-        return judge(bench, explained, Assignment(check=get(check), asserted=True))
+        return run_check(bench, Task(check=get(check), asserted=True, explainer=explained))
     finally:
         bench.close()
 
@@ -167,7 +168,7 @@ def test_values_that_are_not_finite_fail(value):
 @pytest.mark.parametrize(
     "maps, message",
     [
-        ([[1.0]], "maps: got list, expected a floating tensor or array"),
+        ([[1.0]], "maps: got list, expected a floating-point tensor or array"),
         (torch.ones(3, 2).long(), "maps: got dtype torch.int64"),
         (np.ones((3, 2), dtype=np.int32), "maps: got dtype int32"),
         (np.ones((3, 2), dtype=object), "maps: got dtype object"),
@@ -291,22 +292,22 @@ def test_explainers_that_make_their_maps_are_none():
 
 
 def test_registered_under_a_name():
-    registry = Registry()
-    registry.explainer("mine", from_maps(torch.ones(40, 2, 3, 4)))
-    assert isinstance(registry.explainers["mine"], NamedExplainer)
-    assert registry.explainers["mine"].name == "mine"
-    report = check_explainer(registry.explainers["mine"], subject_of(), on_fail="ignore")
+    repo = ModelRepo()
+    repo.explainer("mine", from_maps(torch.ones(40, 2, 3, 4)))
+    assert isinstance(repo.explainers["mine"], NamedExplainer)
+    assert repo.explainers["mine"].name == "mine"
+    report = check_explainer(repo.explainers["mine"], subject_of(), on_fail="ignore")
     assert {row.outcome for row in report} == {"passed", "not_applicable"}
 
 
 def test_registered_by_its_name_in_the_gallery(folder):
     subject = subject_of()
     np.save("maps.npy", right(subject).numpy())
-    registry = Registry()
-    registry.explainer("mine", "xai:StoredMaps", path="maps.npy", sums_to="delta")
-    explained = registry.explainers["mine"]
+    repo = ModelRepo()
+    repo.explainer("mine", "xai:StoredMaps", path="maps.npy", sums_to="delta")
+    explained = repo.explainers["mine"]
     assert explained.traits.claims == {"summation_to_delta"}
     assert outcome(subject, explained, "summation_to_delta").outcome == "passed"
     assert outcome(subject, explained, "deterministic").reason == REASON
     with pytest.raises(InvalidArgument, match=r"xai:StoredMaps: path: got None, expected a \.npy"):
-        registry.explainer("other", "xai:StoredMaps")
+        repo.explainer("other", "xai:StoredMaps")

@@ -5,6 +5,7 @@ from functools import partial
 import pytest
 import torch
 
+from fixtures.loops import in_one_test
 from pytest_xai import measures
 from pytest_xai.errors import InvalidArgument
 
@@ -34,8 +35,8 @@ OF_TWO_MAPS = {
 }
 SHAPE = (4, 3, 9, 8)
 
-every = pytest.mark.parametrize("measure", OF_TWO_MAPS.values(), ids=list(OF_TWO_MAPS))
-every_scale_free = pytest.mark.parametrize("measure", SCALE_FREE.values(), ids=list(SCALE_FREE))
+every = in_one_test("measure", OF_TWO_MAPS.values())
+every_scale_free = in_one_test("measure", SCALE_FREE.values())
 
 
 def two_maps(dtype=torch.float64, shape=SHAPE):
@@ -53,7 +54,7 @@ def test_public_names_are_in_alphabetical_order():
 
 
 @every
-@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32, torch.float64])
+@in_one_test("dtype", [torch.float16, torch.bfloat16, torch.float32, torch.float64])
 def test_computes_one_float64_value_per_image(measure, dtype):
     a, b = two_maps(dtype)
     values = measure(a, b)
@@ -79,8 +80,8 @@ def test_an_image_does_not_depend_on_its_batch(measure):
 
 
 @every
-@pytest.mark.parametrize("value", [torch.nan, torch.inf, -torch.inf])
-@pytest.mark.parametrize("which", [0, 1])
+@in_one_test("value", [torch.nan, torch.inf, -torch.inf])
+@in_one_test("which", [0, 1])
 def test_a_map_with_nan_or_inf_gives_nan_for_that_image_only(measure, value, which):
     maps = two_maps()
     expected = measure(*maps)
@@ -103,7 +104,7 @@ def test_memory_layout_makes_no_difference(measure):
     torch.testing.assert_close(strided, measure(a, b), rtol=1e-13, atol=1e-13)
 
 
-@pytest.mark.parametrize("name, measure", OF_TWO_MAPS.items(), ids=list(OF_TWO_MAPS))
+@in_one_test("name, measure", OF_TWO_MAPS.items())
 def test_only_smooth_measures_have_a_gradient_and_only_of_maps_that_ask_for_one(name, measure):
     a, b = two_maps()
     assert not measure(a, b).requires_grad
@@ -120,7 +121,7 @@ def test_does_not_change_its_arguments(measure):
     assert torch.equal(b, before[1])
 
 
-every_smooth = pytest.mark.parametrize("measure", SMOOTH.values(), ids=list(SMOOTH))
+every_smooth = in_one_test("measure", SMOOTH.values())
 
 
 @every_smooth
@@ -147,7 +148,7 @@ def test_an_empty_batch_has_no_values(measure):
 
 
 @every_scale_free
-@pytest.mark.parametrize("scale", [1e-300, 1e-20, 7.0, 1e307])
+@in_one_test("scale", [1e-300, 1e-20, 7.0, 1e307])
 def test_scale_of_either_map_makes_no_difference(measure, scale):
     a, b = two_maps()
     expected = measure(a, b)
@@ -171,8 +172,8 @@ BAD = {
 
 
 @every
-@pytest.mark.parametrize("which", [0, 1])
-@pytest.mark.parametrize("bad, got", BAD.values(), ids=list(BAD))
+@in_one_test("which", [0, 1])
+@in_one_test("bad, got", BAD.values())
 def test_refuses_what_is_no_batch_of_maps(measure, which, bad, got):
     maps = list(two_maps())
     maps[which] = bad

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pytest_xai.errors import NotApplicable
-from pytest_xai.measures.reference_maps import halfway, partners, unrelated
+from pytest_xai.measures.reference_maps import halfway, other_images, unrelated
 
 
 def nearest_of_another_target(targets):
@@ -23,17 +23,17 @@ def nearest_of_another_target(targets):
 @settings(derandomize=True, deadline=None, max_examples=200)
 @given(st.lists(st.integers(0, 3), min_size=2, max_size=12))
 def test_partners_are_the_nearest_images_of_another_target(targets):
-    assert partners(torch.tensor(targets)).tolist() == nearest_of_another_target(targets)
+    assert other_images(torch.tensor(targets)).tolist() == nearest_of_another_target(targets)
 
 
 def test_partners_of_one_target_are_the_next_images():
-    assert partners(torch.tensor([5, 5, 5])).tolist() == [1, 2, 0]
+    assert other_images(torch.tensor([5, 5, 5])).tolist() == [1, 2, 0]
 
 
 @pytest.mark.parametrize("count", [0, 1])
 def test_one_image_has_no_partner(count):
     with pytest.raises(NotApplicable, match="needs two images or more: the null is the map of"):
-        partners(torch.zeros(count, dtype=torch.long))
+        other_images(torch.zeros(count, dtype=torch.long))
 
 
 def test_unrelated_measures_each_map_against_its_partners():

@@ -7,11 +7,12 @@ import pytest
 import torch
 from torch import nn
 
+from fixtures.loops import in_one_test
 from pytest_xai import Subject
 from pytest_xai.errors import InvalidArgument
 from pytest_xai.networks import KINDS, STRUCTURES, Plan
 
-EACH = pytest.mark.parametrize("name", STRUCTURES)
+EACH = in_one_test("name", STRUCTURES)
 
 # What issue reports call structures, and how one sees in a network itself that it is there.
 SEEN = {

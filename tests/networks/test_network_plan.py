@@ -138,7 +138,7 @@ def test_plans_know_what_they_are():
         ((1, 4), (LINEAR,), "Step('linear', width=2) on shape (1, 4), expected a table"),
         ((1, 2), (Step("conv", kernel=3), Step("flatten")), "an output with elements"),
         ((3, 4), (Step("conv", groups=2), Step("flatten")), "groups that divide channels"),
-        ((1, 4), (Step("max-pool", kernel=2, padding=2),), "padding of half a window at most"),
+        ((1, 4), (Step("max-pool", kernel=2, padding=2),), "padding of at most half a window"),
         ((1, 4), (Step("adaptive-avg-pool", width=5),), "a width within the shape"),
         ((2,), (Step("inplace-relu"),), "a linear layer or convolution just before"),
         ((2,), (Step("residual"),), "steps inside"),
@@ -182,10 +182,10 @@ def test_channels_last_is_for_images():
 # ------------------------------------------------------------------------------------------ growing
 
 
-def grown(shape, *wishes, max_layers=6, head=0):
+def grown(shape, *blocks, max_layers=6, head=0):
     return grow(
         Draft(shape),
-        wishes,
+        blocks,
         allowed=frozenset(STRUCTURES),
         max_layers=max_layers,
         head=head,

@@ -11,9 +11,10 @@ import hypothesis.internal.observability  # noqa: F401
 import pytest
 
 import pytest_xai.explainers.gallery.demo_entries
-import pytest_xai.plugin.cases
+import pytest_xai.plugin.benches
 import pytest_xai.plugin.fixtures
 import pytest_xai.plugin.gate
+import pytest_xai.plugin.parametrize
 import pytest_xai.reporting.json_report
 import pytest_xai.reporting.listing
 import pytest_xai.reporting.terminal

@@ -55,7 +55,7 @@ def test_claimed_checks_apply_to_those_that_claim_them(repo, collected, add_to_c
 
 
 @pytest.mark.parametrize(
-    "arguments, wanted",
+    "arguments, expected",
     [
         (["--xai-select=contract"], ids(["first", "second"], CONTRACT)),
         (["--xai-select=shape,finite"], ids(["first", "second"], ["finite", "shape"])),
@@ -80,9 +80,9 @@ def test_claimed_checks_apply_to_those_that_claim_them(repo, collected, add_to_c
         ),
     ],
 )
-def test_selection(repo, collected, arguments, wanted):
+def test_selection(repo, collected, arguments, expected):
     repo.makepyfile("def test_ordinary(): pass")
-    assert [i for i in collected("--xai", *arguments) if i.startswith("xai::")] == wanted
+    assert [i for i in collected("--xai", *arguments) if i.startswith("xai::")] == expected
 
 
 def test_ordinary_tests_are_collected_as_well(repo, collected):
@@ -143,14 +143,14 @@ def test_conftests_that_collection_finds_count(repo, collected):
 
 
 @pytest.mark.parametrize(
-    "wanted, message",
+    "given, message",
     [
         ("xai::nets", "xai::nets: unknown subject 'nets'. Did you mean 'net'? Known: net"),
         ("xai::net::furst", "xai::net::furst: unknown explainer 'furst'. Did you mean 'first'?*"),
     ],
 )
-def test_an_id_that_matches_nothing_is_refused(repo, wanted, message):
-    result = repo.runpytest("--xai", wanted)
+def test_an_id_that_matches_nothing_is_refused(repo, given, message):
+    result = repo.runpytest("--xai", given)
     assert result.ret == pytest.ExitCode.USAGE_ERROR
     result.stderr.fnmatch_lines([f"ERROR: {message}"])
 
@@ -158,7 +158,7 @@ def test_an_id_that_matches_nothing_is_refused(repo, wanted, message):
 def test_an_id_without_the_option_says_so(repo):
     result = repo.runpytest("xai::net::first")
     assert result.ret == pytest.ExitCode.USAGE_ERROR
-    result.stderr.fnmatch_lines(["ERROR: xai::net::first is a case of pytest-xai: give --xai*"])
+    result.stderr.fnmatch_lines(["ERROR: xai::net::first is a check of pytest-xai: pass --xai*"])
 
 
 def test_without_the_option_nothing_is_collected(repo, collected):

@@ -71,9 +71,10 @@ def test_a_failed_check_names_everything(handwritten):
     handwritten.runpytest("-k", "test_a_failure").stdout.fnmatch_lines(
         [
             '>       xai_check("fails", "told", "net")',
-            "E       pytest_xai.errors.CheckFailed: fails::told: 1, must be at most 0 (32 images)",
-            "E       Claim: The outcome is what the name says.",
-            "E       Worst image: *",
+            "E       *CheckFailed: fails::told: figure 1, must be at most 0 (32 images)",
+            "E       Expected: The outcome is what the name says.",
+            "E       Limit: at most 0. The name.",
+            "E       Worst: image #*: 1 (its limit 0)",
             "E       Repeat: pytest test_it.py::test_a_failure --xai-seed 0",
         ]
     )
@@ -214,7 +215,7 @@ def test_checks_as_parameters(told, expected, outcomes):
     result = told.runpytest("-v")
     result.assert_outcomes(**outcomes)
     result.stdout.fnmatch_lines(["test_it.py::test_explainer[[]passes-told[]]*"])
-    assert "cases.py" not in result.stdout.str()
+    assert "parametrize.py" not in result.stdout.str()
 
 
 def explain(model, inputs, targets):

@@ -5,12 +5,12 @@ import torch
 
 import pytest_xai as xai
 from pytest_xai.errors import InvalidArgument
-from pytest_xai.plugin.model_repo import Expectation, Registry
+from pytest_xai.plugin.model_repo import Expectation, ModelRepo
 
 
 @pytest.fixture
 def registry():
-    return Registry()
+    return ModelRepo()
 
 
 def explain(model, inputs, targets):

@@ -4,6 +4,7 @@ import ast
 
 import pytest
 
+from pytest_xai.core.run import Run
 from pytest_xai.plugin.flags import MARKERS, TABLE
 from pytest_xai.plugin.options import Options, resolve
 from pytest_xai.registry import FAMILIES
@@ -33,14 +34,14 @@ def options_of(pytester, *arguments):
 
 
 def test_the_defaults(empty):
-    assert options_of(empty) == Options(root=empty.path)
+    assert options_of(empty) == Options(run=Run(), root=empty.path)
 
 
 @pytest.mark.parametrize("key", SETTINGS)
 def test_the_command_line(empty, key):
     text, value = SETTINGS[key]
     options = options_of(empty, f"--xai-{key}={text}")
-    assert getattr(options, key) == value
+    assert getattr(options.run, key) == value
     assert options.given == {key}
 
 
@@ -49,7 +50,7 @@ def test_the_ini_file(empty, key):
     text, value = SETTINGS[key]
     empty.makeini(f"[pytest]\nxai_{key} = {text}")
     options = options_of(empty)
-    assert getattr(options, key) == value
+    assert getattr(options.run, key) == value
     assert options.given == frozenset()
 
 
@@ -67,7 +68,7 @@ def test_the_ini_file(empty, key):
 )
 def test_the_table_of_pyproject(empty, line, value):
     empty.makepyprojecttoml(f"[tool.pytest_xai]\n{line}")
-    assert getattr(options_of(empty), line.partition(" ")[0]) == value
+    assert getattr(options_of(empty).run, line.partition(" ")[0]) == value
 
 
 @pytest.mark.parametrize("key", EVERYWHERE)
@@ -77,10 +78,10 @@ def test_the_line_beats_the_ini_file_which_beats_the_table(empty, key):
         f"[tool.pytest.ini_options]\nxai_{key} = '{in_ini}'\n[tool.pytest_xai]\n{key} = {in_table}"
     )
     option = next(option for option in TABLE if option.key == key)
-    assert getattr(options_of(empty, f"--xai-{key}={on_line}"), key) == option.read(on_line)
-    assert getattr(options_of(empty), key) == option.read(in_ini)
+    assert getattr(options_of(empty, f"--xai-{key}={on_line}").run, key) == option.read(on_line)
+    assert getattr(options_of(empty).run, key) == option.read(in_ini)
     empty.makepyprojecttoml(f"[tool.pytest_xai]\n{key} = {in_table}")
-    assert getattr(options_of(empty), key) == option.read(ast.literal_eval(in_table))
+    assert getattr(options_of(empty).run, key) == option.read(ast.literal_eval(in_table))
 
 
 def test_a_path_counts_from_where_it_was_written(empty, monkeypatch):
@@ -88,9 +89,12 @@ def test_a_path_counts_from_where_it_was_written(empty, monkeypatch):
         '[tool.pytest.ini_options]\n[tool.pytest_xai]\njson = "out/report.json"'
     )
     monkeypatch.chdir(empty.mkdir("below"))
-    assert options_of(empty).json == empty.path / "out" / "report.json"
-    assert options_of(empty, "--xai-json=mine.json").json == empty.path / "below" / "mine.json"
-    assert options_of(empty, "-o", "xai_json=ini.json").json == empty.path / "ini.json"
+    assert options_of(empty).files["json"] == empty.path / "out" / "report.json"
+    assert (
+        options_of(empty, "--xai-json=mine.json").files["json"]
+        == empty.path / "below" / "mine.json"
+    )
+    assert options_of(empty, "-o", "xai_json=ini.json").files["json"] == empty.path / "ini.json"
 
 
 @pytest.mark.parametrize(
@@ -185,7 +189,7 @@ def test_help_names_every_option(empty):
 def test_the_header_tells_the_settings(empty):
     result = empty.runpytest("--xai", "--xai-seed=3", "--xai-budget=12000", "--xai-device=cpu")
     result.stdout.fnmatch_lines(
-        ["xai: seed 3, alpha 0.001, budget 12,000 evaluations, device cpu, undecided: warn"]
+        ["xai: seed 3, alpha 0.001, budget 12,000 evaluations, device: cpu, undecided: warn"]
     )
 
 

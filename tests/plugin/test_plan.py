@@ -1,14 +1,15 @@
-"""The plan: how alpha and budget are shared, and the commands that repeat a case."""
+"""The plan: how alpha and budget are shared, and the commands that repeat a task."""
 
 import re
 from pathlib import Path
 
 import pytest
 
+from pytest_xai.core.run import Run
 from pytest_xai.errors import UnknownName
-from pytest_xai.plugin.model_repo import Registry
+from pytest_xai.plugin.model_repo import ModelRepo
 from pytest_xai.plugin.options import Options, reproduce_command
-from pytest_xai.plugin.plan import choose, plan_cases
+from pytest_xai.plugin.plan import choose, plan_tasks
 
 
 def explain(model, inputs, targets):
@@ -16,40 +17,41 @@ def explain(model, inputs, targets):
 
 
 @pytest.fixture
-def registry():
-    registry = Registry()
+def repo():
+    repo = ModelRepo()
     for subject in ("s", "t"):
-        registry.subject(subject, explain)
+        repo.subject(subject, explain)
     for explainer in ("e", "f", "g"):
-        registry.explainer(explainer, explain)
-    return registry
+        repo.explainer(explainer, explain)
+    return repo
 
 
-def test_alpha_is_shared_by_the_asserted_sampled_cases_of_the_plan(registry):
-    cases = plan_cases(registry, Options(alpha=0.06))
-    sampled = sum(
-        case.assignment.check.judged != "exact" and case.assignment.asserted for case in cases
-    )
+def plan(repo, **run):
+    return plan_tasks(repo, Options(run=Run(**run)))
+
+
+def test_alpha_is_shared_by_the_asserted_sampled_tasks_of_the_plan(repo):
+    tasks = plan(repo, alpha=0.06)
+    sampled = sum(task.check.judged != "exact" and task.asserted for task in tasks)
     assert sampled >= 6
-    assert {case.assignment.alpha for case in cases} == {0.06 / sampled}
+    assert {task.alpha for task in tasks} == {0.06 / sampled}
 
 
-def test_the_budget_is_shared_by_declared_cost(registry):
-    cases = plan_cases(registry, Options(budget=1_000_000))
-    weights = [case.assignment.check.cost.least for case in cases]
-    shares = [case.assignment.budget for case in cases]
+def test_the_budget_is_shared_by_declared_cost(repo):
+    tasks = plan(repo, budget=1_000_000)
+    weights = [task.check.cost.least for task in tasks]
+    shares = [task.budget for task in tasks]
     assert sum(shares) <= 1_000_000
     for share, weight in zip(shares, weights, strict=True):
         assert share == pytest.approx(1_000_000 * weight / sum(weights), abs=1)
 
 
-def test_without_a_budget_there_is_no_bound(registry):
-    assert {case.assignment.budget for case in plan_cases(registry, Options())} == {None}
+def test_without_a_budget_there_is_no_limit(repo):
+    assert {task.budget for task in plan(repo)} == {None}
 
 
-def test_cases_stand_by_subject_explainer_and_check(registry):
-    cases = plan_cases(registry, Options(select=("shape", "finite")))
-    assert [case.id for case in cases] == [
+def test_tasks_stand_by_subject_explainer_and_check(repo):
+    assert [task.id for task in plan(repo, select=("shape", "finite"))] == [
         f"xai::{subject}::{explainer}::{check}"
         for subject in "st"
         for explainer in "efg"
@@ -57,13 +59,21 @@ def test_cases_stand_by_subject_explainer_and_check(registry):
     ]
 
 
-def test_what_is_selected_by_name_but_not_claimed_is_measured(registry):
-    (case, *_) = plan_cases(registry, Options(select=("linearity",)))
-    assert not case.assignment.asserted
+def test_a_task_is_repeated_by_its_command_and_knows_why_it_may_fail(repo):
+    repo.expect_failure("f", "shape", "known", subject="t")
+    tasks = {task.id: task for task in plan(repo, select=("shape",), seed=4)}
+    task = tasks["xai::t::f::shape"]
+    assert task.reproduce == "pytest --xai 'xai::t::f::shape' --xai-seed 4"
+    assert (task.expected, tasks["xai::s::f::shape"].expected) == ("known", None)
+
+
+def test_what_is_selected_by_name_but_not_claimed_is_measured(repo):
+    (task, *_) = plan(repo, select=("linearity",))
+    assert not task.asserted
 
 
 @pytest.mark.parametrize(
-    "wanted, count",
+    "ids, count",
     [
         ([], 12),
         (["xai::"], 12),
@@ -73,15 +83,15 @@ def test_what_is_selected_by_name_but_not_claimed_is_measured(registry):
         (["xai::t::f::shape", "xai::s::e::shape"], 2),
     ],
 )
-def test_ids_are_matched_part_by_part(registry, wanted, count):
-    cases = plan_cases(registry, Options(select=("shape", "finite")))
-    chosen = choose(cases, wanted)
+def test_ids_are_matched_part_by_part(repo, ids, count):
+    tasks = plan(repo, select=("shape", "finite"))
+    chosen = choose(tasks, ids)
     assert len(chosen) == count
-    assert chosen == [case for case in cases if case in chosen]
+    assert chosen == [task for task in tasks if task in chosen]
 
 
 @pytest.mark.parametrize(
-    "wanted, message",
+    "given, message",
     [
         ("xai::S", "xai::S: unknown subject 'S'. Known: s, t"),
         ("xai::s::ee", "xai::s::ee: unknown explainer 'ee'. Did you mean 'e'? Known: e, f, g"),
@@ -89,10 +99,10 @@ def test_ids_are_matched_part_by_part(registry, wanted, count):
         ("xai::s::e::shape::x", "xai::s::e::shape::x: unknown part 'x'. Known: none"),
     ],
 )
-def test_an_id_that_matches_nothing_is_refused(registry, wanted, message):
-    cases = plan_cases(registry, Options(select=("shape", "finite")))
+def test_an_id_that_matches_nothing_is_refused(repo, given, message):
+    tasks = plan(repo, select=("shape", "finite"))
     with pytest.raises(UnknownName, match=re.escape(message)):
-        choose(cases, ["xai::s", wanted])
+        choose(tasks, ["xai::s", given])
 
 
 @pytest.mark.parametrize(
@@ -100,19 +110,25 @@ def test_an_id_that_matches_nothing_is_refused(registry, wanted, message):
     [
         (Options(), "pytest --xai 'xai::s::e::c' --xai-seed 0"),
         (
-            Options(seed=3, alpha=0.01, budget=500, device="cuda:0"),
+            Options(run=Run(seed=3, alpha=0.01, budget=500, device="cuda:0")),
             (
                 "pytest --xai 'xai::s::e::c' --xai-seed 3 --xai-alpha 0.01 --xai-budget 500 "
                 "--xai-device cuda:0"
             ),
         ),
-        (Options(demo=True), "pytest --xai 'xai::s::e::c' --xai-seed 0 --xai-demo"),
+        (Options(run=Run(demo=True)), "pytest --xai 'xai::s::e::c' --xai-seed 0 --xai-demo"),
         (
-            Options(select=("a", "b"), ignore=("c",), given=frozenset({"select", "ignore"})),
+            Options(
+                run=Run(select=("a", "b"), ignore=("c",)),
+                given=frozenset({"select", "ignore"}),
+            ),
             "pytest --xai 'xai::s::e::c' --xai-seed 0 --xai-select a,b --xai-ignore c",
         ),
-        (Options(select=("a",)), "pytest --xai 'xai::s::e::c' --xai-seed 0"),
-        (Options(json=Path("x"), undecided="fail"), "pytest --xai 'xai::s::e::c' --xai-seed 0"),
+        (Options(run=Run(select=("a",))), "pytest --xai 'xai::s::e::c' --xai-seed 0"),
+        (
+            Options(run=Run(undecided="fail"), files={"json": Path("x")}),
+            "pytest --xai 'xai::s::e::c' --xai-seed 0",
+        ),
     ],
 )
 def test_the_command_says_what_is_not_default(options, command):

@@ -53,8 +53,8 @@ def test_the_same_run_twice_and_in_reverse_order(repo, report, comparable, add_t
 
 def test_a_verdict_does_not_depend_on_its_neighbours(repo, report, comparable):
     everything = comparable(report("--xai-select=adversarial,shape"))["results"]
-    for wanted in ("xai::net::second::fgsm_dice", "xai::net::first::shape"):
-        alone = comparable(report("--xai-select=adversarial,shape", wanted))["results"]
+    for given in ("xai::net::second::fgsm_dice", "xai::net::first::shape"):
+        alone = comparable(report("--xai-select=adversarial,shape", given))["results"]
         assert alone[0] in everything
 
 
@@ -87,6 +87,38 @@ def test_a_report_that_cannot_be_written_fails_the_run(told):
     assert result.ret == pytest.ExitCode.TESTS_FAILED
     result.stderr.fnmatch_lines(["*--xai-json: *report.json cannot be written: *"])
     assert [path.name for path in told.path.glob(".report*")] == []
+
+
+CSV = """
+from pytest_xai.reporting import REPORTERS, Reporter
+
+
+def report(verdicts, run):
+    fields = ("subject", "explainer", "check", "outcome", "figure", "limit")
+    rows = [[str(getattr(verdict, field)) for field in fields] for verdict in verdicts]
+    return "\\n".join(",".join(row) for row in [fields, *rows]) + f"\\nseed {run.seed}\\n"
+
+
+REPORTERS["csv"] = Reporter("csv_reporter:report", "write one line per verdict to this file")
+"""
+
+
+def test_a_reporter_is_one_file_and_one_line_of_registration(told):
+    """It has an option, an ini key and a table key of its own; the hooks need no edit."""
+    told.makepyfile(csv_reporter=CSV)
+    # `-p` loads it before the plugin of pytest-xai reads the table of reporters.
+    select = ("-p", "csv_reporter", "--xai", "--xai-select=told")
+    told.runpytest_subprocess(*select, "--xai-csv=out/all.csv")
+    lines = (told.path / "out" / "all.csv").read_text(encoding="utf-8").splitlines()
+    assert lines[:3] == [
+        "subject,explainer,check,outcome,figure,limit",
+        "net,passes,told,passed,0.0,0.0",
+        "net,fails,told,failed,1.0,0.0",
+    ]
+    assert (len(lines), lines[-1]) == (7, "seed 0")
+    told.makepyprojecttoml("[tool.pytest_xai]\ncsv = 'table.csv'")
+    told.runpytest_subprocess(*select)
+    assert (told.path / "table.csv").read_text(encoding="utf-8").splitlines() == lines
 
 
 def test_a_run_with_nothing_registered_has_an_empty_report(empty, report):

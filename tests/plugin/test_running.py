@@ -35,14 +35,15 @@ def test_a_failure_names_figure_claim_image_cause_and_command(told):
     told.runpytest(*SELECT).stdout.fnmatch_lines(
         [
             "*_ told of fails on net _*",
-            "1, must be at most 0 (32 images)",
+            "figure 1, must be at most 0 (32 images)",
             "FAIL xai::net::fails::told",
-            "  Claim     The outcome is what the name says.",
-            "  Figure    1, must be at most 0 (32 images)",
-            "  Worst     image * with 1, limit 0",
+            "  Expected  The outcome is what the name says.",
+            "  Figure    1 (32 images)",
+            "  Limit     at most 0. The name.",
+            "  Worst     image #*: 1 (its limit 0)",
             "  Cause     It was told to.",
             "  Repeat    pytest --xai 'xai::net::fails::told' --xai-seed 0 --xai-select told",
-            "FAILED xai::net::fails::told - 1, must be at most 0*",
+            "FAILED xai::net::fails::told - figure 1, must be at most 0*",
         ]
     )
 
@@ -192,7 +193,7 @@ def test_junit(told):
     assert {case.get("name") for case in suite} == {"told"}
     assert [suite.get(key) for key in ("tests", "failures", "skipped", "errors")] == [*"5210"]
     failed = cases["xai.net.fails"]
-    assert "Worst image" in failed.find("failure").text
+    assert "Worst: image #" in failed.find("failure").text
     (row,) = failed.find("properties")
     assert row.get("name") == "xai"
     assert '"outcome": "failed"' in row.get("value")

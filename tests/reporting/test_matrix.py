@@ -1,9 +1,12 @@
 """The matrix: every verdict in its place, tables no wider than the terminal."""
 
+from dataclasses import replace
+
 import pytest
 
+from pytest_xai.core.run import Run, Terminal
 from pytest_xai.reporting.matrix import matrix
-from pytest_xai.reporting.terminal import Look, Run, summary
+from pytest_xai.reporting.terminal import console_of, report
 
 CHECKS = {
     "contract": ["batch_independent", "deterministic", "finite", "shape", "target_sensitive"],
@@ -13,59 +16,63 @@ CHECKS = {
 
 
 @pytest.fixture
-def rows(row):
+def verdicts(verdict):
     return [
-        row(explainer=explainer, check=check, family=family)
+        verdict(explainer=explainer, check=check, family=family)
         for explainer in ("ig", "a_rather_long_name_of_an_explainer")
         for family, checks in CHECKS.items()
         for check in checks
     ]
 
 
-def drawn(rows, width):
-    return summary(rows, Run(), Look(width=width)).splitlines()
+def drawn(verdicts, width):
+    return report(verdicts, Run(terminal=Terminal(width=width))).splitlines()
 
 
-def single_spaced(rows):
-    return [" ".join(line.split()) for line in drawn(rows, 80)]
-
-
-@pytest.mark.parametrize("width", [40, 60, 80, 100, 132, 200])
-def test_no_line_is_wider_than_the_terminal(rows, width):
-    assert max(len(line) for line in drawn(rows, width)) <= width
+def single_spaced(verdicts):
+    return [" ".join(line.split()) for line in drawn(verdicts, 80)]
 
 
 @pytest.mark.parametrize("width", [40, 60, 80, 100, 132, 200])
-def test_no_name_is_cut(rows, width):
-    names = {row["check"] for row in rows}
-    look = Look(width=width)
-    for _, table in matrix(rows, [], console=look.console()):
+def test_no_line_is_wider_than_the_terminal(verdicts, width):
+    assert max(len(line) for line in drawn(verdicts, width)) <= width
+
+
+@pytest.mark.parametrize("width", [40, 60, 80, 100, 132, 200])
+def test_no_name_is_cut(verdicts, width):
+    names = {each.check for each in verdicts}
+    console = console_of(Terminal(width=width))
+    for _, table in matrix(verdicts, [], console=console):
         for column in table.columns[1:]:
             assert column.header.plain.replace("\n", "") in names
-    text = "".join(line.split(" ")[0] for line in drawn(rows, width))
+    text = "".join(line.split(" ")[0] for line in drawn(verdicts, width))
     assert "a_rather_long_name_of_an_explainer" in text
 
 
-def test_families_stay_together_where_they_fit(rows):
-    titles = [title for title, _ in matrix(rows, [], console=Look(width=80).console())]
+def test_families_stay_together_where_they_fit(verdicts):
+    titles = [title for title, _ in matrix(verdicts, [], console=console_of(Terminal(width=80)))]
     assert titles == ["contract", "contract (continued), adversarial, axiomatic"]
-    titles = [title for title, _ in matrix(rows, [], console=Look(width=200).console())]
+    titles = [title for title, _ in matrix(verdicts, [], console=console_of(Terminal(width=200)))]
     assert titles == ["contract, adversarial, axiomatic"]
-    titles = [title for title, _ in matrix(rows, [], console=Look(width=60).console())]
+    titles = [title for title, _ in matrix(verdicts, [], console=console_of(Terminal(width=60)))]
     assert titles == ["contract", "contract (continued)", "adversarial", "axiomatic"]
 
 
-def test_cells_say_the_outcome_in_words(row):
+def test_cells_say_the_outcome_in_words(verdict):
     outcomes = ["passed", "failed", "undecided", "not_applicable", "error", "xfailed", "xpassed"]
-    rows = [row(check=f"c{n}", outcome=outcome) for n, outcome in enumerate(outcomes)]
-    assert "ig pass FAIL undec n/a ERROR xfail XPASS" in single_spaced(rows)
-    rows = [each | {"asserted": False} for each in rows]
-    assert "ig (pass) (fail) (undec) (n/a) (error) (xfail) (xpass)" in single_spaced(rows)
+    verdicts = [verdict(check=f"c{n}", outcome=outcome) for n, outcome in enumerate(outcomes)]
+    assert "ig pass FAIL undecided n/a ERROR xfail XPASS" in single_spaced(verdicts)
+    verdicts = [replace(each, asserted=False) for each in verdicts]
+    assert "ig (pass) (fail) (undecided) (n/a) (error) (xfail) (xpass)" in single_spaced(verdicts)
 
 
-def test_what_is_not_planned_is_blank_and_columns_stand_in_the_order_of_the_registry(row):
-    rows = [row(explainer="a", check="z"), row(explainer="b", check="y"), row("b", "x")]
-    ((_, table),) = matrix(rows, ["x", "y", "z"], console=Look().console())
+def test_what_is_not_planned_is_blank_and_columns_stand_in_the_order_of_the_registry(verdict):
+    verdicts = [
+        verdict(explainer="a", check="z"),
+        verdict(explainer="b", check="y"),
+        verdict("b", "x"),
+    ]
+    ((_, table),) = matrix(verdicts, ["x", "y", "z"], console=console_of(Terminal()))
     assert [column.header.plain for column in table.columns] == ["explainer", "x", "y", "z"]
     assert [[cell.plain for cell in column.cells] for column in table.columns] == [
         ["a", "b"],
@@ -76,11 +83,11 @@ def test_what_is_not_planned_is_blank_and_columns_stand_in_the_order_of_the_regi
 
 
 @pytest.mark.parametrize("outcomes", [["passed", "failed"], ["failed", "passed"]])
-def test_of_several_verdicts_the_failing_one_is_shown(row, outcomes):
-    rows = [row(outcome=outcome) for outcome in outcomes]
-    assert "ig FAIL" in single_spaced(rows)
+def test_of_several_verdicts_the_failing_one_is_shown(verdict, outcomes):
+    verdicts = [verdict(outcome=outcome) for outcome in outcomes]
+    assert "ig FAIL" in single_spaced(verdicts)
 
 
-def test_one_matrix_per_subject(row):
-    text = summary([row(), row() | {"subject": "other"}], Run(), Look())
+def test_one_matrix_per_subject(verdict):
+    text = report([verdict(), verdict(subject="other")], Run())
     assert text.index("net: contract") < text.index("other: contract")

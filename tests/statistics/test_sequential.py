@@ -16,16 +16,16 @@ ROUNDS = (32, 64, 128, 256)
 RUNS = 2000
 ALPHA = 0.05
 # Distributions on [0, 1] with their means.
-NULLS = {
+UNDER_NULL = {
     "coin": (lambda rng, size: rng.random(size) < 0.3, 0.3),
     "beta": (lambda rng, size: rng.beta(2, 5, size), 2 / 7),
     "rarely zero": (lambda rng, size: rng.random(size) >= 0.02, 0.98),
 }
-every_null = pytest.mark.parametrize("name", NULLS)
+every_null = pytest.mark.parametrize("name", UNDER_NULL)
 
 
 def draw(name, runs, count, *, seed=0):
-    sample, mean = NULLS[name]
+    sample, mean = UNDER_NULL[name]
     values = sample(np.random.default_rng([seed, *name.encode()]), (runs, count))
     return values.astype(np.float64), mean
 
@@ -173,9 +173,9 @@ def test_a_decision_is_that_an_e_value_reaches_the_barrier(values, threshold, al
 @lean
 @decisions
 def test_more_certainty_takes_a_wider_interval(values, threshold, alpha):
-    wanted = {"spread": UNIT, "threshold": threshold}
-    less = decide_mean(np.array(values), alpha=alpha, **wanted)
-    more = decide_mean(np.array(values), alpha=alpha / 10, **wanted)
+    options = {"spread": UNIT, "threshold": threshold}
+    less = decide_mean(np.array(values), alpha=alpha, **options)
+    more = decide_mean(np.array(values), alpha=alpha / 10, **options)
     assert more.interval[0] <= less.interval[0]
     assert less.interval[1] <= more.interval[1]
     assert abs(more.sign) <= abs(less.sign)
@@ -184,9 +184,9 @@ def test_more_certainty_takes_a_wider_interval(values, threshold, alpha):
 @lean
 @decisions
 def test_larger_values_move_the_interval_up(values, threshold, alpha):
-    wanted = {"spread": UNIT, "threshold": threshold, "alpha": alpha}
-    here = decide_mean(np.array(values), **wanted)
-    there = decide_mean(np.sqrt(values), **wanted)
+    options = {"spread": UNIT, "threshold": threshold, "alpha": alpha}
+    here = decide_mean(np.array(values), **options)
+    there = decide_mean(np.sqrt(values), **options)
     # To the precision of the search.
     assert there.interval[0] >= here.interval[0] - 1e-5
     assert there.interval[1] >= here.interval[1] - 1e-5

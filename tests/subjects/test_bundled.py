@@ -35,7 +35,7 @@ def test_changed_byte_is_noticed(copy, file):
     content = bytearray((copy / file).read_bytes())
     content[-1] ^= 1
     (copy / file).write_bytes(content)
-    with pytest.raises(BrokenData, match=f"{file} is not the file that was bundled.*Install"):
+    with pytest.raises(BrokenData, match=f"{file} differs from the bundled file.*Install"):
         load_digits(1)
 
 
@@ -55,17 +55,19 @@ def test_the_weights_of_permuted_labels_are_read_when_they_are_needed(copy):
 
 def test_file_without_entry_in_the_record_is_not_read(copy):
     shutil.copy(copy / "model.safetensors", copy / "other.safetensors")
-    with pytest.raises(BrokenData, match=r"other.safetensors is not the file .* says None"):
+    with pytest.raises(
+        BrokenData, match=r"other.safetensors differs from the bundled file.* says None"
+    ):
         bundled.read_tensors(copy, "other.safetensors")
 
 
 @pytest.mark.parametrize(
     "content, message",
     [
-        (b"{", "is no JSON"),
-        (b"\xff", "is no JSON"),
-        (b"[]", "is no record"),
-        (b'{"sha256": 1}', "is no record"),
+        (b"{", "is not valid JSON"),
+        (b"\xff", "is not valid JSON"),
+        (b"[]", "is not a valid record"),
+        (b'{"sha256": 1}', "is not a valid record"),
     ],
 )
 def test_broken_record_is_refused(copy, content, message):

@@ -106,7 +106,7 @@ def test_changed_byte_is_noticed(copy, file):
     content = bytearray((copy / file).read_bytes())
     content[-1] ^= 1
     (copy / file).write_bytes(content)
-    with pytest.raises(BrokenData, match=f"{file} is not the file that was bundled.*Install"):
+    with pytest.raises(BrokenData, match=f"{file} differs from the bundled file.*Install"):
         load_shapes(1)
 
 

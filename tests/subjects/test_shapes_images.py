@@ -252,7 +252,7 @@ def test_watermark_refuses_shapes_that_do_not_belong_together(images, masks, mes
 def test_watermark_refuses_an_empty_mask():
     masks = torch.ones(2, 64, 64, dtype=torch.bool)
     masks[1] = False
-    with pytest.raises(InvalidArgument, match="masks: got one without an object"):
+    with pytest.raises(InvalidArgument, match="masks: got a mask without an object"):
         paste_watermark(torch.zeros(2, 3, 64, 64), masks)
 
 
@@ -281,7 +281,7 @@ def test_indices_of_numpy_and_torch_are_taken():
 
 @pytest.mark.parametrize("length", [0, -1, 2.0, True, None, "3"])
 def test_wrong_length_is_refused(length):
-    with pytest.raises(InvalidArgument, match="length: got .*, expected an integer from 1 on"):
+    with pytest.raises(InvalidArgument, match="length: got .*, expected an integer from 1 upwards"):
         ShapesDataset(length)
 
 

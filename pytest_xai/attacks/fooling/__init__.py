@@ -1,9 +1,9 @@
-"""Attacks on the map: the prediction stays, the explanation goes elsewhere.
+"""Attacks on the map, which change the explanation and keep the prediction.
 
-`fool` looks for the perturbation within a ball that leaves least of an explainer's map while the
-network itself predicts as before. It goes through the explainer's own computation where that can
-be differentiated, else through the differentiable method most like it, else it needs no gradient
-at all; whatever the way, only what is seen on the explainer and the network themselves counts.
+`fool` searches a ball for the perturbation that changes an explainer's map most while the network
+keeps its prediction. It differentiates the explainer's own computation if possible, otherwise the
+most similar differentiable method, and otherwise it works without gradients. In all cases the
+result is measured on the explainer and on the network themselves.
 """
 
 from pytest_xai.attacks.fooling.attack import Fooled, fool
@@ -15,14 +15,14 @@ from pytest_xai.attacks.fooling.goals import (
     top_values,
 )
 from pytest_xai.attacks.fooling.softened import softened
-from pytest_xai.attacks.fooling.worst import TOLERANCE, holds
+from pytest_xai.attacks.fooling.worst import TOLERANCE, keeps_prediction
 
 __all__ = [
     "TOLERANCE",
     "Fooled",
     "Goal",
     "fool",
-    "holds",
+    "keeps_prediction",
     "mass_centre",
     "one_channel",
     "softened",

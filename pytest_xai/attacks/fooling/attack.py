@@ -1,4 +1,4 @@
-"""One attack on the maps of one explainer, by whatever way there is to them."""
+"""The attack on the maps of one explainer, with or without gradients."""
 
 from dataclasses import dataclass
 
@@ -12,8 +12,7 @@ from pytest_xai.attacks.fooling.goals import Goal
 from pytest_xai.attacks.fooling.ways import find_way
 from pytest_xai.attacks.fooling.worst import Ball, Worst
 from pytest_xai.bench.bench import Bench
-from pytest_xai.errors import NotApplicable
-from pytest_xai.protocol import NEEDS_NEW, NamedExplainer, archive_of
+from pytest_xai.protocol import NamedExplainer
 
 __all__ = ["EVERY", "STEPS", "TRIES", "Fooled", "fool"]
 
@@ -26,14 +25,15 @@ class Fooled:
     """The worst perturbations that an attack on the maps found.
 
     Attributes:
-        inputs: the worst of the candidates that count, (n, *shape); the original where none does.
-        maps: the explainer's own there, (n, *shape) or (n, 1, *spatial).
-        kept: what is left of the maps by the goal's measure, float64 (n,); NaN: not defined.
-        moved: whether a candidate counts that leaves less than all, BoolTensor (n,).
-        tries: candidates that were looked at, for each image.
-        way: how the attack got at the maps, in words.
-        likeness: share of the top values that the maps attacked through have in common with the
-            explainer's own, (n,); NaN without such.
+        inputs: the worst valid candidates, (n, *shape); the original if no candidate is valid.
+        maps: the explainer's maps of these inputs, (n, *shape) or (n, 1, *spatial).
+        kept: remaining similarity to the original maps by the goal's measure, float64 (n,); NaN
+            where it is not defined.
+        moved: true where a valid candidate reduced the similarity, BoolTensor (n,).
+        tries: number of candidates per image.
+        way: the gradient that the attack used, in words.
+        likeness: share of the top values that the differentiated maps have in common with the
+            explainer's maps, (n,); NaN for an attack without gradients.
     """
 
     inputs: Tensor
@@ -54,25 +54,24 @@ def fool(
     gradients: bool = True,
     steps: int = STEPS,
 ) -> Fooled:
-    """Look for the perturbation that leaves least of each map and keeps the prediction.
+    """Search for the perturbation that changes each map most and keeps the prediction.
 
     Args:
-        bench: whose images.
-        explainer: whose maps.
-        goal: what is to become of them.
+        bench: provides the model and the images.
+        explainer: the explainer under attack.
+        goal: the goal of the attack.
         epsilon: largest change of a value, as a share of the range of the inputs.
-        gradients: False: do without.
-        steps: of the attack by gradients, of which every fourth is looked at; at least 4.
+        gradients: use gradients; False: use the attack without gradients.
+        steps: number of gradient steps, at least 4; every fourth gives a candidate.
 
     Raises:
         GuestError: the explainer or the model raised.
         InvalidArgument: an option is out of its range.
-        NotApplicable: the inputs have no range, or the maps are stored and no others can be made.
+        NotApplicable: the inputs have no range, or the explainer has stored maps only.
     """
     require_share(epsilon, "epsilon")
     require_count(steps, "steps", least=EVERY)
-    if archive_of(explainer) is not None:
-        raise NotApplicable(NEEDS_NEW)
+    bench.require_new_maps(explainer)
     ball = Ball.around(bench, epsilon)
     worst = Worst(bench, explainer, goal, ball)
     whole = worst.kept

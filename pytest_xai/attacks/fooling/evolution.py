@@ -1,4 +1,4 @@
-"""The attack without gradients: an evolution strategy on the explainer's own maps."""
+"""The attack without gradients: an evolution strategy on the explainer's maps."""
 
 import math
 
@@ -12,25 +12,25 @@ from pytest_xai.bench.bench import Bench
 
 __all__ = ["evolve"]
 
-# Share of the cells whose sign a child changes, from the first to the last.
+# Share of the cells whose sign is changed in the first and in the last child.
 _CHANGED = (0.3, 0.02)
-# Perturbations of large inputs are drawn in so many cells along each axis: a search among
-# thousands of signs would not end.
+# Perturbations of large inputs have this many cells along each axis, because a search among
+# thousands of signs would take too long.
 _CELLS = 16
 
 
 def evolve(bench: Bench, goal: Goal, worst: Worst, *, tries: int) -> None:
-    """Search among the corners of the ball for the loss of the goal, one child at a time.
+    """Minimise the goal's loss over the corners of the ball by a (1+1) evolution strategy.
 
-    A (1+1) evolution strategy: a child has the signs of its parent but for some that change, fewer
-    as time goes on, and takes its place if it keeps the prediction and has the smaller loss. That
-    needs no gradient, of neither the explainer nor the model.
+    A child is its parent with some signs flipped, fewer and fewer over time. It replaces the parent
+    if it keeps the prediction and has a smaller loss. Neither the explainer nor the model needs a
+    gradient.
 
     Args:
-        bench: whose images.
-        goal: whose loss.
-        worst: looks at the candidates, and keeps the worst.
-        tries: children, each one map and one forward evaluation per image.
+        bench: provides the model and the images.
+        goal: provides the loss.
+        worst: evaluates the candidates and keeps the worst.
+        tries: number of children; each costs one map and one forward evaluation per image.
 
     Raises:
         GuestError: the explainer or the model raised.
@@ -43,11 +43,11 @@ def evolve(bench: Bench, goal: Goal, worst: Worst, *, tries: int) -> None:
     child = parent
     for number in range(tries):
         counts, loss = worst.offer(
-            ball.nearest(inputs + ball.size * _spread(child, inputs).to(inputs))
+            ball.project(inputs + ball.size * _spread(child, inputs).to(inputs))
         )
         better = counts & (loss < best)
         best = torch.where(better, loss.double(), best)
-        # Until one keeps the prediction, every child is the next one's parent.
+        # Until a child keeps the prediction, every child becomes the next parent.
         follows = (better | best.isinf()).cpu().reshape(-1, *[1] * (parent.ndim - 1))
         parent = torch.where(follows, child, parent)
         first, last = _CHANGED
@@ -56,14 +56,14 @@ def evolve(bench: Bench, goal: Goal, worst: Worst, *, tries: int) -> None:
 
 
 def _cells(inputs: Tensor) -> tuple[int, ...]:
-    """Shape of what is drawn for the inputs: their own, or coarser along the axes of space."""
+    """Return the shape of the drawn signs: the inputs', or a coarser one along spatial axes."""
     if inputs.ndim == 2:
         return tuple(inputs.shape)
     return (*inputs.shape[:2], *(min(side, _CELLS) for side in inputs.shape[2:]))
 
 
 def _spread(cells: Tensor, inputs: Tensor) -> Tensor:
-    """The cells at the size of the inputs."""
+    """Enlarge the cells to the size of the inputs."""
     if cells.shape == inputs.shape:
         return cells
     return functional.interpolate(cells, inputs.shape[2:], mode="nearest")

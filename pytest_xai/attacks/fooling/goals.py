@@ -1,4 +1,4 @@
-"""What an attack on a map wants: the loss that it follows, and the similarity that counts."""
+"""Goals of attacks on maps: the loss to minimise and the similarity that is reported."""
 
 import math
 from collections.abc import Callable
@@ -9,25 +9,26 @@ from torch import Tensor
 
 from pytest_xai.errors import NotApplicable
 from pytest_xai.measures import centre_of_mass_shift, l1_distance, topk_intersection, topk_mask
-from pytest_xai.measures.reference_maps import partners
+from pytest_xai.measures.reference_maps import other_images
 
 __all__ = ["FRACTION", "Goal", "mass_centre", "one_channel", "target_map", "top_values"]
 
-# Share of the values that count as the largest ones of a map.
+# Share of the values of a map that count as its top values.
 FRACTION = 0.2
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Goal:
-    """What an attack on the maps of some images is after.
+    """The goal of an attack on the maps of some images.
 
     Attributes:
-        figure: what ``kept`` measures, in words.
-        reference: the map of each image that the goal is about, (n, 1, *spatial) or (n, features).
-        loss: of maps with a graph and their references, (n,): what an attack makes small.
-        kept: of maps and their references, float64 (n,): what is left of the map, which may not
-            be smooth.
-        undone: what ``kept`` is where the attack has all it wants, (n,).
+        figure: name of the quantity ``kept``.
+        reference: a map for each image to compare with, (n, 1, *spatial) or (n, features).
+        loss: takes differentiable maps and the references; the loss that the attack minimises,
+            (n,).
+        kept: takes maps and the references; the remaining similarity, float64 (n,), which need
+            not be smooth.
+        undone: value of ``kept`` after a completely successful attack, (n,).
     """
 
     figure: str
@@ -38,9 +39,10 @@ class Goal:
 
 
 def top_values(maps: Tensor, targets: Tensor) -> Goal:
-    """Other pixels shall be the most important ones (Ghorbani et al. 2019, "top-k").
+    """Make other pixels the most important ones (Ghorbani et al. 2019, "top-k").
 
-    Kept is the share of the largest 20 % that still are; undone is what unrelated maps share.
+    ``kept`` is the share of the largest 20 % that are still among the largest 20 %; ``undone`` is
+    this share for unrelated maps.
 
     Args:
         maps: before the attack, (n, *shape).
@@ -55,22 +57,22 @@ def top_values(maps: Tensor, targets: Tensor) -> Goal:
         reference=reference,
         loss=_mass_on_top,
         kept=_top_kept,
-        undone=_top_kept(reference, reference[partners(targets)]),
+        undone=_top_kept(reference, reference[other_images(targets)]),
     )
 
 
 def mass_centre(maps: Tensor, targets: Tensor) -> Goal:
-    """The map's mass shall lie elsewhere (Ghorbani et al. 2019, "mass centre").
+    """Move the centre of mass of the map (Ghorbani et al. 2019, "mass centre").
 
-    Kept is 1 less the shift of the centre of the absolute values as a share of the diagonal;
-    undone is what is kept from one image's map to another's.
+    ``kept`` is 1 minus the shift of the centre of the absolute values as a share of the diagonal;
+    ``undone`` is this value for maps of different images.
 
     Args:
         maps: before the attack, (n, C, *spatial).
         targets: LongTensor (n,).
 
     Raises:
-        NotApplicable: the inputs are tables, which have no places, or there is only one image.
+        NotApplicable: the inputs are tables, which have no positions, or there is only one image.
     """
     if maps.ndim < 3:
         raise NotApplicable("the map of a table has no centre")
@@ -80,34 +82,35 @@ def mass_centre(maps: Tensor, targets: Tensor) -> Goal:
         reference=reference,
         loss=lambda now, before: -torch.linalg.vector_norm(_centre(now) - _centre(before), dim=1),
         kept=_centre_kept,
-        undone=_centre_kept(reference, reference[partners(targets)]),
+        undone=_centre_kept(reference, reference[other_images(targets)]),
     )
 
 
 def target_map(maps: Tensor, targets: Tensor) -> Goal:
-    """The map shall be that of another image (Dombrowski et al. 2019, equation 3).
+    """Make the map similar to the map of another image (Dombrowski et al. 2019, equation 3).
 
-    Kept is the share of the mass that lies elsewhere than in the other image's map; undone is 0.
+    ``kept`` is the share of the mass that lies elsewhere than in the other image's map; ``undone``
+    is 0.
 
     Args:
         maps: before the attack, (n, *shape).
-        targets: LongTensor (n,); the other image is the next one of another target.
+        targets: LongTensor (n,); the other image is the next image with another target.
 
     Raises:
         NotApplicable: there is only one image.
     """
-    reference = one_channel(maps)[partners(targets)]
+    reference = one_channel(maps)[other_images(targets)]
     return Goal(
         figure="distance kept from the other image's map",
         reference=reference,
-        loss=lambda now, wanted: (_shares(now) - _shares(wanted)).square().flatten(1).sum(1),
+        loss=lambda now, other: (_shares(now) - _shares(other)).square().flatten(1).sum(1),
         kept=l1_distance,
         undone=torch.zeros(len(maps), dtype=torch.float64, device=maps.device),
     )
 
 
 def one_channel(maps: Tensor) -> Tensor:
-    """Sum the channels but keep their axis, (n, 1, *spatial); tables stay. Keeps the graph."""
+    """Sum over the channels and keep their axis, (n, 1, *spatial); tables and graphs are kept."""
     return maps.sum(1, keepdim=True) if maps.ndim > 2 else maps
 
 
@@ -125,13 +128,13 @@ def _mass_on_top(maps: Tensor, before: Tensor) -> Tensor:
 
 
 def _shares(maps: Tensor) -> Tensor:
-    """Each map over the sum of its absolute values; zeros stay zeros."""
+    """Divide each map by the sum of its absolute values; zeros stay zeros."""
     total = maps.abs().flatten(1).sum(1).clamp(min=torch.finfo(maps.dtype).tiny)
     return maps / total.reshape(-1, *[1] * (maps.ndim - 1))
 
 
 def _centre(maps: Tensor) -> Tensor:
-    """Mean place of the absolute values along each axis, as a share of the diagonal."""
+    """Return the centre of the absolute values along each axis, as a share of the diagonal."""
     shares = _shares(maps).abs()
     diagonal = max(math.hypot(*(side - 1 for side in maps.shape[2:])), 1.0)
     centres = []

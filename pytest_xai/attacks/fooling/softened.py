@@ -1,9 +1,9 @@
-"""A network whose kinks are rounded while it runs: second derivatives for attacks on maps.
+"""Temporary replacement of ReLU by softplus, for attacks that need second derivatives.
 
-The gradient of a ReLU network is piecewise constant, so that nothing says in which direction its
-map changes. With softplus in place of ReLU (Dombrowski et al. 2019, section 4) it is smooth. The
-network itself is not copied and not written: its activations are other ones while it runs within
-`softened`, whether they are modules or plain calls.
+The gradient of a ReLU network is piecewise constant, so that its derivative does not show how the
+map changes. With softplus instead of ReLU (Dombrowski et al. 2019, section 4) it is smooth. The
+network is neither copied nor changed: `softened` replaces calls of the activations while the
+network runs, for modules and for functions.
 """
 
 from collections.abc import Callable, Iterator
@@ -24,18 +24,17 @@ _RELU_IN_PLACE = (torch.relu_, Tensor.relu_)
 
 @contextmanager
 def softened(model: nn.Module, *, sharpness: float, guided: bool = False) -> Iterator[None]:
-    """Run a model with softplus in place of ReLU, ReLU6, hard tanh and leaky ReLU.
+    """Use smooth versions of ReLU, ReLU6, hard tanh and leaky ReLU while a model runs.
 
-    Attention is computed in the plain way, as its fast kernels have no second derivative. Max-pools
-    and other activations stay as they are.
+    Attention uses its mathematical implementation, since the fast kernels have no second
+    derivative. Max-pooling and other activations are not changed.
 
     Args:
-        model: whose calls are meant; what runs outside of them is left alone.
-        sharpness: of the bend, in units of one over the mean magnitude of an activation's input:
-            softplus is ``log(1 + exp(b z)) / b`` with b the sharpness over that mean, so that it
-            means the same in a network of small and of large activations.
-        guided: what flows back through an activation is rectified as well, as in guided
-            backpropagation.
+        model: only calls of this model are affected.
+        sharpness: sharpness of softplus, ``log(1 + exp(b z)) / b`` with b the sharpness divided by
+            the mean magnitude of the activation's input. It therefore has the same effect in
+            networks with small and with large activations.
+        guided: also rectify the gradient at each activation, as in guided backpropagation.
     """
     running: list[ExitStack] = []
 
@@ -59,7 +58,7 @@ def softened(model: nn.Module, *, sharpness: float, guided: bool = False) -> Ite
 
 
 class _Soft(TorchFunctionMode):
-    """Answers calls of kinked activations with their smooth relatives."""
+    """Replaces calls of piecewise linear activations by smooth versions."""
 
     def __init__(self, sharpness: float, *, guided: bool) -> None:
         super().__init__()
@@ -73,18 +72,18 @@ class _Soft(TorchFunctionMode):
         kwargs: dict[str, Any] | None = None,
     ) -> Any:
         options = kwargs or {}
-        smooth = self._relative(func)
+        smooth = self._smooth_version(func)
         if smooth is None:
             return func(*args, **options)
         in_place = func in _RELU_IN_PLACE or options.pop("inplace", False)
         values: Tensor = options.pop("input", None) if not args else args[0]
-        # A copy is bent: what is written in place must not be what a gradient is taken of.
-        bent = smooth(values.clone() if in_place else values, *args[1:], **options)
-        if self.guided and bent.requires_grad:
-            bent.register_hook(lambda gradient: gradient.clamp(min=0))
-        return values.copy_(bent) if in_place else bent
+        # Cloned, because a tensor that a gradient needs must not be changed in place.
+        smooth_values = smooth(values.clone() if in_place else values, *args[1:], **options)
+        if self.guided and smooth_values.requires_grad:
+            smooth_values.register_hook(lambda gradient: gradient.clamp(min=0))
+        return values.copy_(smooth_values) if in_place else smooth_values
 
-    def _relative(self, func: Callable[..., Any]) -> Callable[..., Tensor] | None:
+    def _smooth_version(self, func: Callable[..., Any]) -> Callable[..., Tensor] | None:
         if func in _RELU or func in _RELU_IN_PLACE:
             return self._relu
         if func is functional.leaky_relu:
@@ -96,7 +95,7 @@ class _Soft(TorchFunctionMode):
         return None
 
     def _relu(self, values: Tensor) -> Tensor:
-        # Of the whole batch: the unit is a matter of the layer, not of the image.
+        # The mean is over the whole batch, since the scale belongs to the layer, not to the image.
         unit = self.sharpness / values.detach().abs().mean().clamp(min=1e-30)
         return functional.softplus(values * unit) / unit
 

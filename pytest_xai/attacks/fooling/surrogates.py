@@ -1,7 +1,7 @@
-"""Differentiable forms of the common methods, to attack explainers whose maps keep no graph.
+"""Differentiable implementations of common methods, for explainers that detach their maps.
 
-Most libraries detach their maps. An attack then goes through a form of our own with a graph, that
-whose maps are most like the explainer's, and what counts is what it does to the explainer itself.
+Most libraries detach their maps. The attack then differentiates the implementation here whose maps
+are most similar to the explainer's. Its success is measured on the explainer itself.
 """
 
 from collections.abc import Callable, Mapping
@@ -17,7 +17,7 @@ from pytest_xai.errors import NotApplicable
 
 __all__ = ["SURROGATES", "Form"]
 
-# Places on a path, and noisy copies: few, as each is differentiated twice.
+# Number of points on a path and of noisy copies; small, because each is differentiated twice.
 _POINTS = 6
 _SIGMA = 0.15
 _INTERPOLATION = {3: "linear", 4: "bilinear", 5: "trilinear"}
@@ -25,17 +25,17 @@ _INTERPOLATION = {3: "linear", 4: "bilinear", 5: "trilinear"}
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Form:
-    """What a surrogate is evaluated on.
+    """The arguments of a surrogate.
 
     Attributes:
-        model: in evaluation mode.
+        model: the model in evaluation mode.
         targets: LongTensor (n,).
         baseline: (n, *shape).
-        sharpness: of the bends in place of kinks, as `softened` has it.
-        span: range of the inputs, which noise is a share of.
-        noise: draws the noise.
-        absolute: magnitudes instead of signed values.
-        graph: whether the maps shall have one.
+        sharpness: sharpness of the smooth activations, see `softened`.
+        span: range of the inputs; the scale of the noise is a share of it.
+        noise: random generator for the noise.
+        absolute: return absolute values.
+        graph: return maps that are differentiable.
     """
 
     model: nn.Module
@@ -48,19 +48,19 @@ class Form:
     graph: bool
 
     def slope(self, inputs: Tensor, *, guided: bool = False) -> Tensor:
-        """Gradient of the target's output, (n, *shape)."""
+        """Return the gradient of the target's output, (n, *shape)."""
         scores = self.scores(inputs, guided=guided)
         (found,) = torch.autograd.grad(scores, inputs, create_graph=self.graph)
         return found
 
     def scores(self, inputs: Tensor, *, guided: bool = False) -> Tensor:
-        """Sum of the targets' outputs."""
+        """Return the sum of the targets' outputs."""
         with softened(self.model, sharpness=self.sharpness, guided=guided):
             outputs: Tensor = self.model(inputs)
         return outputs.gather(1, self.targets[:, None]).sum()
 
     def sized(self, maps: Tensor) -> Tensor:
-        """The maps, or their magnitudes."""
+        """Return the maps, or their absolute values if asked for."""
         return maps.abs() if self.absolute else maps
 
 
@@ -73,15 +73,15 @@ def _input_x_gradient(form: Form, inputs: Tensor) -> Tensor:
 
 
 def _integrated_gradients(form: Form, inputs: Tensor) -> Tensor:
-    """By midpoints of the way from the baseline (Sundararajan et al. 2017, equation 3)."""
-    way = inputs - form.baseline
+    """Integrate by the midpoint rule from the baseline (Sundararajan et al. 2017, equation 3)."""
+    change = inputs - form.baseline
     places = [(step + 0.5) / _POINTS for step in range(_POINTS)]
-    slopes = [form.slope(form.baseline + place * way) for place in places]
-    return form.sized(way * torch.stack(slopes).mean(0))
+    slopes = [form.slope(form.baseline + place * change) for place in places]
+    return form.sized(change * torch.stack(slopes).mean(0))
 
 
 def _smooth_grad(form: Form, inputs: Tensor) -> Tensor:
-    """The mean under noise, of the magnitudes where there are no signs (Smilkov et al. 2017)."""
+    """Average gradients, or their absolute values, of noisy inputs (Smilkov et al. 2017)."""
     slopes = []
     for _ in range(_POINTS):
         drawn = torch.randn(inputs.shape, generator=form.noise, dtype=inputs.dtype)
@@ -94,7 +94,7 @@ def _guided_backprop(form: Form, inputs: Tensor) -> Tensor:
 
 
 def _grad_cam(form: Form, inputs: Tensor) -> Tensor:
-    """Of the last convolution that runs (Selvaraju et al. 2017, equations 1 and 2)."""
+    """Grad-CAM of the last convolution that runs (Selvaraju et al. 2017, equations 1 and 2)."""
     ran: list[Tensor] = []
 
     def note(_: nn.Module, __: object, output: object) -> None:

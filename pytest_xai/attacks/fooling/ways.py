@@ -1,4 +1,4 @@
-"""How an attack gets at a map: through the explainer's own graph, or through a surrogate's."""
+"""The gradient of an attack on a map: of the explainer's own graph, or of a surrogate's."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -10,32 +10,33 @@ from pytest_xai.attacks.fooling.goals import FRACTION, Goal, one_channel
 from pytest_xai.attacks.fooling.softened import softened
 from pytest_xai.attacks.fooling.surrogates import SURROGATES, Form
 from pytest_xai.bench.bench import Bench
-from pytest_xai.bench.guarded_call import called
+from pytest_xai.bench.guarded_call import call_user_code
 from pytest_xai.core.seeds import seeded
 from pytest_xai.errors import GuestError, NotApplicable
 from pytest_xai.measures import topk_intersection
-from pytest_xai.measures.reference_maps import halfway, partners
+from pytest_xai.measures.reference_maps import halfway, other_images
 from pytest_xai.protocol import NamedExplainer
 
 __all__ = ["Way", "find_way"]
 
-# Softplus as good as the kink itself, for maps that are compared with those of the network.
+# A sharpness at which softplus is practically ReLU, for comparisons with the explainer's maps.
 _KINKED = 1e4
 _SOFT = 10.0
-# Steps over which a slope is compared with differences, as a share of the range, and how many.
+# Step of finite differences, as a share of the range, and the number of directions.
 _STEP, _DIRECTIONS = 1e-4, 4
-# A slope is right that is so near to the difference, of the larger of the two.
+# Largest error of a correct slope, as a share of the larger of slope and difference.
 _NEAR = 0.25
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Way:
-    """A way from inputs to maps that can be differentiated.
+    """A differentiable computation of maps.
 
     Attributes:
-        name: what a verdict calls it.
+        name: its name in verdicts.
         likeness: share of the top values that its maps have in common with the explainer's, (n,).
-        maps: of inputs that require gradients, targets, baselines and a sharpness, with a graph.
+        maps: takes inputs that require gradients, targets, baselines and a sharpness; returns maps
+            with a graph.
     """
 
     name: str
@@ -43,9 +44,10 @@ class Way:
     maps: Callable[[Tensor, Tensor, Tensor, float], Tensor]
 
     def slope(self, bench: Bench, goal: Goal, inputs: Tensor, sharpness: float) -> Tensor:
-        """Gradient of the goal's loss with respect to the inputs, (n, *shape).
+        """Return the gradient of the goal's loss with respect to the inputs, (n, *shape).
 
-        Every evaluation counts as one forward and two backward: a map's own, and that of the loss.
+        Every evaluation counts as one forward and two backward evaluations: one for the map and
+        one for the loss.
         """
         counter = bench.counter
 
@@ -55,9 +57,9 @@ class Way:
             maps = one_channel(self.maps(leaf, classes, base, sharpness))
             passes = counter.spent.forward - before
             loss = goal.loss(maps, reference.to(maps)).sum()
-            counter.ledger.account.require(passes)
+            counter.require(passes)
             counter.add(backward=passes)
-            # The map of a linear model depends on no input, and has no graph.
+            # The map of a linear model does not depend on the input and has no graph.
             if not loss.requires_grad:
                 return torch.zeros_like(batch)
             (found,) = torch.autograd.grad(loss, leaf, allow_unused=True)
@@ -68,15 +70,15 @@ class Way:
 
 
 def find_way(bench: Bench, explainer: NamedExplainer, goal: Goal, start: Tensor) -> Way | None:
-    """The explainer's own graph where it has a whole one, else the surrogate most like it.
+    """Return the explainer's own graph if it is complete, otherwise the most similar surrogate.
 
-    A surrogate will do if its maps are on average nearer to the explainer's than to those of
-    other images. None: there is no way.
+    A surrogate is used if its maps are on average nearer to the explainer's maps than to those of
+    other images. None if there is no such surrogate or the model has no gradient.
 
     Args:
-        bench: whose images.
-        explainer: whose maps.
-        goal: of the attack, whose loss a whole graph must know.
+        bench: provides the model and the images.
+        explainer: the explainer under attack.
+        goal: provides the loss, for which the graph must give the correct gradient.
         start: inputs near those of the bench, (n, *shape).
 
     Raises:
@@ -100,39 +102,39 @@ def _own_maps(
     baseline: Tensor,
     sharpness: float,
 ) -> Tensor:
-    """Call the explainer on inputs that require gradients, contained, on a softened network.
+    """Call the explainer, guarded, on inputs that require gradients and on a softened network.
 
     Raises:
-        GuestError: it raised.
-        NotApplicable: its maps keep no graph, or it says so.
+        GuestError: the explainer raised.
+        NotApplicable: the maps have no graph, or the explainer raised this error.
     """
     options = {"baseline": baseline.clone()} if explainer.traits.needs_baseline else {}
     guard = bench.guard
     seed = bench.derive_seed(explainer.name, "draw", 0, bench.images[0])
     with guard.watch(), seeded(seed), softened(guard.model, sharpness=sharpness):
-        output = called(
+        output = call_user_code(
             f"explainer {explainer.name!r}",
             lambda: explainer.call(guard.model, inputs, targets.clone(), **options),
         )
     bench.counter.explained(len(inputs))
     if not isinstance(output, Tensor) or not output.requires_grad:
-        raise NotApplicable("the explainer's maps keep no graph")
+        raise NotApplicable("the explainer's maps have no graph")
     spatial = inputs.shape[2:]
     return output.reshape(len(inputs), -1, *spatial) if spatial else output.reshape(inputs.shape)
 
 
 def _is_whole(bench: Bench, own: Way, goal: Goal, start: Tensor) -> bool:
-    """Whether the slope through the explainer's graph is mostly what the loss does.
+    """Return whether the slope through the explainer's graph agrees with finite differences.
 
-    A map such as the input times a detached gradient has a graph, but half of one. Mostly, as a
-    max-pool that chooses another value makes a jump that no slope knows of.
+    A map such as the input times a detached gradient has a graph, but an incomplete one. Agreement
+    for most images and directions suffices, since max-pooling causes jumps that no slope shows.
     """
     try:
         slope = own.slope(bench, goal, start, _SOFT)
     except NotApplicable:
         return False
     except GuestError as error:
-        _blame(bench, own, goal, start, error)
+        _require_repeatable(bench, own, goal, start, error)
         return False
     low, high = bench.bounds
     size = _STEP * (high - low)
@@ -143,17 +145,19 @@ def _is_whole(bench: Bench, own: Way, goal: Goal, start: Tensor) -> bool:
         up, down = (_loss(bench, own, goal, start + sign * size * drawn) for sign in (1, -1))
         rises.append((up - down) / (2 * size))
         along.append((slope * drawn).flatten(1).sum(1))
-    told, seen = torch.cat(along).double(), torch.cat(rises).double()
-    larger = torch.maximum(told.abs(), seen.abs())
-    right = (larger > 0) & ((told - seen).abs() <= _NEAR * larger)
+    slopes, differences = torch.cat(along).double(), torch.cat(rises).double()
+    larger = torch.maximum(slopes.abs(), differences.abs())
+    right = (larger > 0) & ((slopes - differences).abs() <= _NEAR * larger)
     return bool(right.double().mean() > 0.5)
 
 
-def _blame(bench: Bench, own: Way, goal: Goal, start: Tensor, error: GuestError) -> None:
-    """Let an error pass that comes again: the explainer cannot do with such a network.
+def _require_repeatable(
+    bench: Bench, own: Way, goal: Goal, start: Tensor, error: GuestError
+) -> None:
+    """Ignore an error that occurs again: the explainer does not support a softened network.
 
     Raises:
-        GuestError: it does not come again, and so was no matter of the network.
+        GuestError: the error does not occur again, so that the network is not its cause.
     """
     try:
         own.slope(bench, goal, start, _SOFT)
@@ -174,7 +178,7 @@ def _loss(bench: Bench, own: Way, goal: Goal, inputs: Tensor) -> Tensor:
 
 
 def _nearest(bench: Bench, explainer: NamedExplainer) -> Way | None:
-    """The surrogate whose maps share most of their top values with the explainer's."""
+    """Return the surrogate whose maps share most top values with the explainer's maps."""
     maps = bench.maps(explainer)
     before = one_channel(maps)
     absolute = not bool((maps < 0).any())
@@ -186,7 +190,7 @@ def _nearest(bench: Bench, explainer: NamedExplainer) -> Way | None:
             continue
         if nearest is None or likeness.nanmean() > nearest.likeness.nanmean():
             nearest = _surrogate(bench, name, likeness, absolute=absolute)
-    null = topk_intersection(before, before[partners(bench.targets)], fraction=FRACTION)
+    null = topk_intersection(before, before[other_images(bench.targets)], fraction=FRACTION)
     if nearest is None or not nearest.likeness.nanmean() >= halfway(1.0, null).nanmean():
         return None
     return nearest

@@ -1,4 +1,4 @@
-"""The worst perturbation found: every candidate is looked at on the network itself."""
+"""The worst perturbation found; every candidate is evaluated on the network itself."""
 
 from dataclasses import dataclass
 
@@ -11,15 +11,15 @@ from pytest_xai.attacks.victim import two_or_more
 from pytest_xai.bench.bench import Bench, predicted
 from pytest_xai.protocol import NamedExplainer
 
-__all__ = ["TOLERANCE", "Ball", "Worst", "confidence", "holds"]
+__all__ = ["TOLERANCE", "Ball", "Worst", "confidence", "keeps_prediction"]
 
-# The probability of the predicted class may change by so much.
+# Largest allowed change of the probability of the predicted class.
 TOLERANCE = 0.1
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Ball:
-    """The inputs that a perturbation may lead to: within the bounds and the maximum norm.
+    """The set of allowed inputs: within the bounds and a distance in the maximum norm.
 
     Attributes:
         centre: the original inputs, (n, *shape).
@@ -33,41 +33,41 @@ class Ball:
 
     @classmethod
     def around(cls, bench: Bench, epsilon: float) -> "Ball":
-        """The ball whose size is the share ``epsilon`` of the range of the inputs."""
+        """Return the ball whose size is the share ``epsilon`` of the range of the inputs."""
         low, high = bench.bounds
         return cls(centre=bench.inputs, bounds=(low, high), size=epsilon * (high - low))
 
-    def nearest(self, inputs: Tensor) -> Tensor:
-        """What of the ball is nearest to these inputs."""
+    def project(self, inputs: Tensor) -> Tensor:
+        """Return the points of the ball that are nearest to these inputs."""
         moved = self.centre + (inputs - self.centre).clamp(-self.size, self.size)
         return moved.clamp(*self.bounds)
 
-    def holds(self, inputs: Tensor) -> Tensor:
-        """Whether they are in it up to rounding, BoolTensor (n,); never for NaN."""
+    def contains(self, inputs: Tensor) -> Tensor:
+        """Return which inputs are in the ball up to rounding, BoolTensor (n,); false for NaN."""
         slack = slack_of(self.bounds, inputs.dtype)
         near = (inputs - self.centre).abs() <= self.size + slack
         return near.flatten(1).all(1) & within(inputs, self.bounds, slack)
 
 
 class Worst:
-    """The candidate that leaves least of each image's map, of those that count.
+    """The valid candidate of each image that changes its map most.
 
-    A candidate counts if it lies in the ball and the network itself predicts its original's class
-    for it, with a probability within `TOLERANCE`. What is left of the map is measured on the
-    explainer's own map of the network itself.
+    A candidate is valid if it lies in the ball and the network predicts the class of the original,
+    with a probability that changes by at most `TOLERANCE`. The remaining similarity is measured on
+    the explainer's map of the network itself.
 
     Args:
-        bench: whose images.
-        explainer: whose maps.
-        goal: of the attack.
-        ball: where candidates may lie.
+        bench: provides the model and the images.
+        explainer: the explainer under attack.
+        goal: the goal of the attack.
+        ball: the set of allowed inputs.
 
     Attributes:
-        ball: as given.
-        inputs: the worst so far, (n, *shape); the originals to begin with.
-        maps: theirs, (n, *shape) or (n, 1, *spatial).
-        kept: what is left of the maps, (n,).
-        tries: candidates looked at so far.
+        ball: the set of allowed inputs.
+        inputs: the worst candidates so far, (n, *shape); at first the originals.
+        maps: the maps of ``inputs``, (n, *shape) or (n, 1, *spatial).
+        kept: remaining similarity to the original maps, (n,).
+        tries: number of candidates per image so far.
     """
 
     def __init__(self, bench: Bench, explainer: NamedExplainer, goal: Goal, ball: Ball) -> None:
@@ -79,13 +79,13 @@ class Worst:
         self.tries = 0
 
     def offer(self, candidates: Tensor) -> tuple[Tensor, Tensor]:
-        """Look at one candidate for each image.
+        """Evaluate one candidate for each image.
 
         Args:
             candidates: (n, *shape).
 
         Returns:
-            Which of them count, BoolTensor (n,), and their loss, (n,).
+            Which candidates are valid, BoolTensor (n,), and their loss, (n,).
 
         Raises:
             GuestError: the explainer or the model raised.
@@ -93,7 +93,7 @@ class Worst:
         maps = self._bench.explain(self._explainer, candidates)
         seen = one_channel(maps)
         kept = self._goal.kept(seen, self._goal.reference)
-        counts = self.ball.holds(candidates) & holds(self._bench, candidates)
+        counts = self.ball.contains(candidates) & keeps_prediction(self._bench, candidates)
         worse = counts & (kept < self.kept)
         self.inputs = _where(worse, candidates, self.inputs)
         self.maps = _where(worse, maps, self.maps)
@@ -102,11 +102,11 @@ class Worst:
         return counts, self._goal.loss(seen, self._goal.reference)
 
 
-def holds(bench: Bench, inputs: Tensor) -> Tensor:
-    """Whether the prediction for these inputs is that for the bench's own, BoolTensor (n,).
+def keeps_prediction(bench: Bench, inputs: Tensor) -> Tensor:
+    """Return which inputs have the prediction of the bench's own images, BoolTensor (n,).
 
-    The same class, with a probability that is at most `TOLERANCE` lower or higher. One forward
-    evaluation per image.
+    The class must be the same, and its probability may change by at most `TOLERANCE`. Costs one
+    forward evaluation per image.
     """
     logits = bench.logits(inputs)
     before = bench.predictions()
@@ -115,7 +115,7 @@ def holds(bench: Bench, inputs: Tensor) -> Tensor:
 
 
 def confidence(logits: Tensor, classes: Tensor) -> Tensor:
-    """Probability of the class by softmax, (n,); of a single logit by its logistic function."""
+    """Return the probability of the class, (n,): softmax, or the logistic function of one logit."""
     return two_or_more(logits).softmax(1).gather(1, classes[:, None])[:, 0]
 
 

@@ -1,1 +1,1 @@
-"""Maps before and after an attack on the prediction, against noise of the same size."""
+"""Checks of maps under adversarial attacks, with noise of the same size as the reference."""

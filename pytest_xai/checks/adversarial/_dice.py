@@ -1,9 +1,9 @@
-"""Maps before and after an attack, next to noise of the same size and to unrelated maps.
+"""Compares maps before and after an attack, with noise of the same size as the reference.
 
-Two questions are kept apart. While the prediction holds, the map must hold: that is what checks
-assert, at the attack's end or, where that changed the prediction, at the last point before it does.
-Where it changed, the map of the original class and that of the new one are measured and shown;
-nobody knows how far they ought to move.
+Two questions are kept apart. While the prediction stays the same, the map must stay similar. The
+checks assert this at the end of the attack or, if the attack changes the prediction, at the last
+point before it changes. Where the prediction changes, the maps of the original and of the new class
+are measured and reported only, because it is not known how much they ought to change.
 """
 
 from collections.abc import Mapping
@@ -16,7 +16,7 @@ from pytest_xai.attacks.boundary import before_the_boundary
 from pytest_xai.attacks.noise import noise_like
 from pytest_xai.attacks.verified import Attacked
 from pytest_xai.bench.bench import Bench
-from pytest_xai.core.verdict import Finding
+from pytest_xai.core.finding import Finding
 from pytest_xai.measures import (
     centre_of_mass_shift,
     dice,
@@ -29,18 +29,20 @@ from pytest_xai.measures import (
 from pytest_xai.measures.reference_maps import halfway, unrelated
 from pytest_xai.protocol import NamedExplainer
 
-__all__ = ["CLAIM", "EPSILON", "LIMIT_SOURCE", "Protocol", "dice_under_attack"]
+__all__ = ["CLAIM", "EPSILON", "FIGURE", "LIMIT_SOURCE", "Protocol", "dice_under_attack"]
 
 # A change of 8 of 256 grey levels: the usual size at which people see no difference.
 EPSILON = 8 / 255
 CLAIM = (
-    "For most images, while the prediction holds, the map under attack is nearer to what noise of "
-    "the same size leaves of it than to the map of another image."
+    "For most images, as long as the prediction stays the same, the similarity of the maps before "
+    "and after the attack is closer to that under noise of the same size than to that of the maps "
+    "of two images."
 )
 LIMIT_SOURCE = (
     "Halfway between the Dice after random noise of the same size and the Dice of the maps of two "
-    "images (the nulls); the former where it is the smaller."
+    "images; the Dice after noise if it is smaller."
 )
+FIGURE = "Dice of the top 10 % of the map before and after the attack"
 
 Protocol = Literal["held", "boundary", "galli"]
 
@@ -48,21 +50,22 @@ Protocol = Literal["held", "boundary", "galli"]
 def dice_under_attack(
     bench: Bench, explainer: NamedExplainer, found: Attacked, *, protocol: Protocol = "held"
 ) -> Finding:
-    """Dice of the masks of the largest 10 % of the map before and after an attack, per image.
+    """Measure the Dice of the top 10 % of the map before and after an attack, per image.
 
-    After Galli et al. 2021; the share of 10 % and both nulls are ours. Noise is the attack's own
-    perturbation shuffled over the elements, so that it has the same size in every norm.
+    The figure follows Galli et al. 2021; the share of 10 % and both references are our choice. The
+    noise is the attack's own perturbation shuffled over the elements, so that it has the same size
+    in every norm.
 
     Args:
-        bench: whose images.
-        explainer: whose maps.
-        found: the images after the attack, predicted again.
-        protocol: what the figure is of. "held": of the attack's end where the prediction is the
-            same there, and where it is not, of the last point before it changes on the straight
-            way there. "boundary": the same for attacks that look for the smallest change
-            of the prediction: where they find none, the image does not count. "galli": of the
-            end where the prediction changed; the map before is that of the target, the map after
-            that of the new class. Images that the model gets wrong at first never count.
+        bench: of the images.
+        explainer: makes the maps.
+        found: the images after the attack, with new predictions.
+        protocol: the point at which the map is compared. "held": the end of the attack, or the
+            last point before the prediction changes on the straight line to the end. "boundary":
+            the same, for attacks that look for the smallest change of the prediction; images
+            without one do not count. "galli": the end of the attack, where the prediction changed;
+            the map before is that of the target, the map after is that of the new class. Images
+            that are misclassified before the attack never count.
     """
     point = found if protocol == "galli" else before_the_boundary(bench, found)
     noise = noise_like(bench, point)
@@ -80,18 +83,18 @@ def dice_under_attack(
     changed = found.correct & found.within & found.flipped
     return Finding(
         values=_only(counted, value),
-        # Where noise already leaves less than unrelated maps share, no more than it is asked for.
+        # If noise already leaves less than unrelated maps share, no more than that is required.
         limits=torch.minimum(halfway(under_noise, null), under_noise),
         facts={
             "Dice after noise of the same size": _only(counted, under_noise),
             "Dice of unrelated maps": _only(counted, null),
-            **{name: _only(counted, each) for name, each in _alike(before, after).items()},
+            **{name: _only(counted, each) for name, each in _similarities(before, after).items()},
             "size of the perturbation": _only(counted, point.size),
             "share of predictions changed": _only(
                 found.correct & found.within, found.flipped.double()
             ),
-            "Dice where it changed": _only(changed, _dice(before, end)),
-            "Dice where it changed for the new class": _only(changed, _dice(before, new)),
+            "Dice where it changed, old class": _only(changed, _dice(before, end)),
+            "Dice where it changed, new class": _only(changed, _dice(before, new)),
         },
         tensors={
             "input": bench.inputs,
@@ -101,13 +104,13 @@ def dice_under_attack(
             "map after noise": spatial(noisy),
         },
         left_out={**left_out, "constant maps": int(undefined.sum())},
-        cause="The attack moves the map further than noise of the same size does: changes too "
-        "small to see decide which pixels are the most important.",
+        cause="The attack changes the map more than noise of the same size does: imperceptible "
+        "changes of the input decide which pixels are the most important.",
     )
 
 
 def _explained(bench: Bench, found: Attacked) -> Tensor:
-    """The new prediction; a single output has no other class to explain."""
+    """Return the new prediction; a single output has no other class to explain."""
     return bench.targets if bench.classes == 1 else found.predicted
 
 
@@ -115,12 +118,12 @@ def _dice(before: Tensor, after: Tensor) -> Tensor:
     return dice(spatial(before), spatial(after))
 
 
-def _alike(before: Tensor, after: Tensor) -> Mapping[str, Tensor]:
-    """How alike the maps are by other measures than the figure's; tables have no places."""
+def _similarities(before: Tensor, after: Tensor) -> Mapping[str, Tensor]:
+    """Return further similarities of the maps; tables have no spatial ones."""
     a, b = spatial(before), spatial(after)
     found = {
         "IoU": iou(a, b),
-        "intersection of the top fifth": topk_intersection(a, b, fraction=0.2),
+        "intersection of the top 20 %": topk_intersection(a, b, fraction=0.2),
         "rank correlation": spearman(a, b),
     }
     if before.ndim > 2:
@@ -134,7 +137,7 @@ def _alike(before: Tensor, after: Tensor) -> Mapping[str, Tensor]:
 def _counted(
     found: Attacked, point: Attacked, noise: Attacked, protocol: Protocol
 ) -> tuple[Tensor, dict[str, int]]:
-    """Which images count, and how many do not for which reason, the first that applies."""
+    """Return which images count, and how many do not, by the first reason that applies."""
     reasons = {
         "misclassified before the attack": ~found.correct,
         "attack beyond its budget or the bounds": ~(found.within & point.within),

@@ -1,4 +1,4 @@
-"""What an attack on the maps left of them, next to as many draws of noise of the same size."""
+"""Compares maps under an attack on the map with maps under noise of the same size."""
 
 from collections.abc import Callable
 
@@ -7,10 +7,10 @@ from torch import Tensor
 
 from pytest_xai.attacks.fooling.attack import Fooled, fool
 from pytest_xai.attacks.fooling.goals import Goal, one_channel
-from pytest_xai.attacks.fooling.worst import confidence, holds
+from pytest_xai.attacks.fooling.worst import confidence, keeps_prediction
 from pytest_xai.bench.bench import Bench
 from pytest_xai.checks.adversarial._dice import EPSILON
-from pytest_xai.core.verdict import Finding
+from pytest_xai.core.finding import Finding
 from pytest_xai.measures.reference_maps import halfway
 from pytest_xai.perturbations.noise import same_size_noise
 from pytest_xai.protocol import NamedExplainer
@@ -26,19 +26,19 @@ def kept_under_attack(
     epsilon: float = EPSILON,
     gradients: bool = True,
 ) -> Finding:
-    """What the worst perturbation found leaves of each map while the prediction stays.
+    """Measure how much of each map is kept under the worst perturbation with the same prediction.
 
-    The worst of some candidates is no fair match for one draw of noise: the limit comes from the
-    worst of as many draws, each the attack's own perturbation shuffled over the pixels with random
-    signs, so that it has the same size in every norm. Draws that change the prediction do not
-    count, as no candidate of the attack does.
+    One draw of noise is no fair reference for the worst of many candidates. So the limit comes
+    from the worst of as many draws of noise. Each draw is the attack's own perturbation, shuffled
+    over the pixels with random signs, so that it has the same size in every norm. Draws that change
+    the prediction do not count, like candidates of the attack that change it.
 
     Args:
-        bench: whose images.
-        explainer: whose maps.
-        goal: what the attack is after, of maps and targets.
+        bench: of the images.
+        explainer: makes the maps.
+        goal: makes the goal of the attack from maps and targets.
         epsilon: largest change of a value, as a share of the range of the inputs.
-        gradients: False: an attack that needs none.
+        gradients: whether the attack may use gradients of the explainer.
     """
     maps = bench.maps(explainer)
     aim = goal(maps, bench.targets)
@@ -53,40 +53,40 @@ def kept_under_attack(
     figure = aim.figure
     return Finding(
         values=fooled.kept,
-        # Where noise leaves less than the attack could want, no more than it is asked for.
+        # If noise already leaves less than the attack aims at, no more than that is required.
         limits=torch.minimum(halfway(least, aim.undone), least),
         facts={
             f"{figure} after the attack": fooled.kept,
-            "after noise of the same size": noise.nanmean(0),
-            f"after the worst of {len(noise)} draws of it": least,
-            "if the attack had all it wants": aim.undone,
+            f"{figure} after noise of the same size": noise.nanmean(0),
+            f"{figure} after the worst of {len(noise)} draws of noise": least,
+            f"{figure} if the attack reached its goal": aim.undone,
             "size of the perturbation": size,
             "largest size allowed": torch.full_like(size, epsilon * (high - low)),
             "confidence before": confidence(bench.logits(), classes).double(),
             "confidence after": confidence(bench.logits(fooled.inputs), classes).double(),
-            "likeness of the maps attacked through": fooled.likeness,
+            "similarity of the maps that the attack used": fooled.likeness,
         },
         tensors={
             "input": bench.inputs,
             "adversarial input": fooled.inputs,
             "map": one_channel(maps),
             "map after the attack": one_channel(fooled.maps),
-            "map wanted or kept": aim.reference,
+            "reference map of the attack": aim.reference,
         },
         left_out={
-            "maps for which it is not defined": int(fooled.kept.isnan().sum()),
+            "maps for which the figure is not defined": int(fooled.kept.isnan().sum()),
             "noise of the same size changes the prediction": int(lost.sum()),
         },
-        cause="A perturbation that nobody sees and that leaves the prediction alone makes the "
-        "map say something else: it follows how the network bends, not how it decides.",
+        cause="An imperceptible perturbation that does not change the prediction changes the map: "
+        "the map depends on the curvature of the network, not only on its decision.",
         notes=(f"The maps were attacked {fooled.way}; {fooled.tries} candidates per image.",),
     )
 
 
 def kept_under_noise(bench: Bench, explainer: NamedExplainer, goal: Goal, fooled: Fooled) -> Tensor:
-    """What as many draws of noise of the attack's sizes leave of the maps, (tries, n).
+    """Return how much of the maps is kept under as many draws of noise, (tries, n).
 
-    NaN where a draw does not keep the prediction as a candidate of the attack has to.
+    It is NaN where a draw changes the prediction.
     """
     random = bench.generator("noise", "fooling")
     kept = []
@@ -96,5 +96,7 @@ def kept_under_noise(bench: Bench, explainer: NamedExplainer, goal: Goal, fooled
         )
         noisy = bench.inputs + noise
         seen = one_channel(bench.explain(explainer, noisy))
-        kept.append(goal.kept(seen, goal.reference).where(holds(bench, noisy), torch.nan))
+        kept.append(
+            goal.kept(seen, goal.reference).where(keeps_prediction(bench, noisy), torch.nan)
+        )
     return torch.stack(kept)

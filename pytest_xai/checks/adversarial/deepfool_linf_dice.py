@@ -1,9 +1,9 @@
-"""The map stands the way to the nearest boundary in the maximum norm as well as noise does."""
+"""Checks that DeepFool (maximum norm) changes the map no more than noise of equal size."""
 
 from pytest_xai.attacks import deepfool
 from pytest_xai.bench.bench import Bench
-from pytest_xai.checks.adversarial._dice import CLAIM, LIMIT_SOURCE, dice_under_attack
-from pytest_xai.core.verdict import Finding
+from pytest_xai.checks.adversarial._dice import CLAIM, FIGURE, LIMIT_SOURCE, dice_under_attack
+from pytest_xai.core.finding import Finding
 from pytest_xai.protocol import NamedExplainer
 from pytest_xai.registry import Cost, check
 
@@ -16,6 +16,7 @@ from pytest_xai.registry import Cost, check
     scope="quality",
     direction=">=",
     judged="paired",
+    figure=FIGURE,
     limit_source=LIMIT_SOURCE,
     cost=Cost(forward=5, backward=9, explainer_calls=5),
     marks=("slow",),

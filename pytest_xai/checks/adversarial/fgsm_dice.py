@@ -1,9 +1,15 @@
-"""The map stands a one-step attack on the prediction about as well as noise of the same size."""
+"""Checks that the fast gradient sign attack changes the map no more than noise of equal size."""
 
 from pytest_xai.attacks import fgsm
 from pytest_xai.bench.bench import Bench
-from pytest_xai.checks.adversarial._dice import CLAIM, EPSILON, LIMIT_SOURCE, dice_under_attack
-from pytest_xai.core.verdict import Finding
+from pytest_xai.checks.adversarial._dice import (
+    CLAIM,
+    EPSILON,
+    FIGURE,
+    LIMIT_SOURCE,
+    dice_under_attack,
+)
+from pytest_xai.core.finding import Finding
 from pytest_xai.protocol import NamedExplainer
 from pytest_xai.registry import Cost, check
 
@@ -16,9 +22,10 @@ from pytest_xai.registry import Cost, check
     scope="quality",
     direction=">=",
     judged="paired",
+    figure=FIGURE,
     limit_source=LIMIT_SOURCE,
     cost=Cost(forward=6, backward=1, explainer_calls=5),
 )
 def fgsm_dice(bench: Bench, explainer: NamedExplainer) -> Finding:
-    """Value per image: Dice of the top 10 % before and after, as far as the prediction holds."""
+    """Value per image: Dice of the top 10 % before and after, while the prediction is the same."""
     return dice_under_attack(bench, explainer, fgsm(bench, epsilon=EPSILON))

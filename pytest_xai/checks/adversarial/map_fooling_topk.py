@@ -1,9 +1,9 @@
-"""The most important pixels stay where they are when the map itself is attacked."""
+"""Checks that an attack on the map leaves the most important pixels in place."""
 
 from pytest_xai.attacks.fooling import top_values
 from pytest_xai.bench.bench import Bench
 from pytest_xai.checks.adversarial._map_fooling import kept_under_attack
-from pytest_xai.core.verdict import Finding
+from pytest_xai.core.finding import Finding
 from pytest_xai.protocol import NamedExplainer
 from pytest_xai.registry import Cost, check
 
@@ -11,14 +11,15 @@ from pytest_xai.registry import Cost, check
 @check(
     family="adversarial",
     question="Does the map keep its most important pixels under an attack on the map?",
-    claim="For most images the worst map found, prediction kept, shares more of its top pixels "
-    "with the original than halfway from noise of the same size to another image's map.",
+    claim="For most images, the worst map found with the same prediction keeps more of the top "
+    "pixels than halfway between what noise of the same size and what another image's map keep.",
     source="ghorbani2019",
     scope="quality",
     direction=">=",
     judged="paired",
-    limit_source="Halfway between the least that as many draws of noise of the same size leave and "
-    "what the maps of two images share (the nulls); the former where it is the smaller.",
+    figure="share of the top 20 % of the map that is kept under the attack",
+    limit_source="Halfway between the smallest share kept in as many draws of noise of the same "
+    "size and the share that the maps of two images have in common; the former if it is smaller.",
     cost=Cost(forward=118, backward=137, explainer_calls=30),
     marks=("slow",),
 )

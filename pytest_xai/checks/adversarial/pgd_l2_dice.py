@@ -1,9 +1,15 @@
-"""The map stands gradient ascent in a Euclidean ball about as well as noise of the same size."""
+"""Checks that gradient ascent in an L2 ball changes the map no more than noise of equal size."""
 
 from pytest_xai.attacks import pgd
 from pytest_xai.bench.bench import Bench
-from pytest_xai.checks.adversarial._dice import CLAIM, EPSILON, LIMIT_SOURCE, dice_under_attack
-from pytest_xai.core.verdict import Finding
+from pytest_xai.checks.adversarial._dice import (
+    CLAIM,
+    EPSILON,
+    FIGURE,
+    LIMIT_SOURCE,
+    dice_under_attack,
+)
+from pytest_xai.core.finding import Finding
 from pytest_xai.protocol import NamedExplainer
 from pytest_xai.registry import Cost, check
 
@@ -16,10 +22,11 @@ from pytest_xai.registry import Cost, check
     scope="quality",
     direction=">=",
     judged="paired",
+    figure=FIGURE,
     limit_source=LIMIT_SOURCE,
     cost=Cost(forward=25, backward=20, explainer_calls=5),
     marks=("slow",),
 )
 def pgd_l2_dice(bench: Bench, explainer: NamedExplainer) -> Finding:
-    """Value per image: Dice of the top 10 % before and after, as far as the prediction holds."""
+    """Value per image: Dice of the top 10 % before and after, while the prediction is the same."""
     return dice_under_attack(bench, explainer, pgd(bench, epsilon=EPSILON, norm="L2"))

@@ -1,1 +1,1 @@
-"""Properties that follow from a method's definition, held by those that claim them."""
+"""Properties that follow from the definition of a method, for explainers that claim them."""

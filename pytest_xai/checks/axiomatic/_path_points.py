@@ -1,21 +1,22 @@
-"""Where on the way from a baseline to an input a gradient is looked at."""
+"""Points on the path from a baseline to an input at which gradients are evaluated."""
 
 __all__ = ["along_a_path"]
 
-# Functions that divide by a norm may turn within such a share of the path at either end.
+# Functions that divide by a norm may change direction this close to either end of the path.
 _ENDS = (1e-6, 1e-4, 1e-3, 1e-2)
-# Four places would miss most of a variation.
+# Four points would miss most of the variation.
 _LEAST_NODES = 16
 
 
 def along_a_path(steps: int) -> list[float]:
-    """Both ends, places near them, and the middles of as many parts as there are steps, in order.
+    """Return both ends, points near them, and the midpoints of the steps, in increasing order.
 
     Args:
-        steps: of the integral whose error is estimated; 16 parts are looked at, at the least.
+        steps: number of steps of the integral whose error is estimated. At least 16 midpoints are
+            returned.
 
     Returns:
-        Shares of the path, from 0 to 1.
+        Fractions of the path, from 0 to 1.
     """
     nodes = max(steps, _LEAST_NODES)
     middles = ((node + 0.5) / nodes for node in range(nodes))

@@ -1,10 +1,10 @@
-"""A feature that the output provably ignores gets no attribution."""
+"""A feature that cannot affect the output gets no attribution."""
 
 import torch
 
 from pytest_xai.bench.bench import ROUND, Bench
 from pytest_xai.bench.guard import Guard
-from pytest_xai.core.verdict import Finding
+from pytest_xai.core.finding import Finding
 from pytest_xai.errors import NotApplicable
 from pytest_xai.perturbations.transformed_networks import widened
 from pytest_xai.protocol import NamedExplainer
@@ -13,21 +13,22 @@ from pytest_xai.registry import Cost, check
 
 @check(
     family="axiomatic",
-    question="Does a feature that the model never reads get zero?",
-    claim="A channel that is cut off before the model's first layer gets no attribution.",
+    question="Does a feature that the model ignores get zero attribution?",
+    claim="A channel that is removed before the first layer of the model gets no attribution.",
     source="sundararajan2017",
+    figure="largest attribution of the ignored channel, relative to the map's largest value",
     scope="claimed",
-    limit_source="Rounding of a sum over the model, relative to the map's largest value: "
+    limit_source="The rounding error of a sum over the model, relative to the map's largest value: "
     "8 eps sqrt(layers x fan-in).",
     cost=Cost(explainer_calls=1),
     max_images=ROUND,
     arbitrated=True,
 )
 def dummy_feature(bench: Bench, explainer: NamedExplainer) -> Finding:
-    """Value per image: the added channel's largest attribution over the map's largest.
+    """Return per image the largest attribution of an added channel over the map's largest value.
 
-    The channel holds noise from the range of the inputs, in the baseline as well: zeros would be
-    given zero by everything that multiplies with the input.
+    The channel holds noise from the range of the inputs, also in the baseline. With zeros, every
+    method that multiplies by the input would return zero.
     """
     low, high = bench.bounds
     generator = bench.generator("dummy feature")
@@ -41,14 +42,16 @@ def dummy_feature(bench: Bench, explainer: NamedExplainer) -> Finding:
         on=Guard(widened(bench.subject.model)),
     )
     if maps.shape[1] != bench.inputs.shape[1] + 1:
-        raise NotApplicable("the map has no channels, so that no feature can be told apart")
+        raise NotApplicable(
+            "the map has no channels, so that the added channel has no attribution of its own"
+        )
     dummy = maps[:, -1:].double().abs().flatten(1).amax(1)
     largest = maps.double().abs().flatten(1).amax(1)
     return Finding(
-        values=dummy / largest,  # NaN of a map of zeros
+        values=dummy / largest,  # NaN for a map of zeros
         limits=bench.rounding,
-        facts={"largest attribution of the unread channel": dummy, "largest attribution": largest},
+        facts={"largest attribution of the ignored channel": dummy, "largest attribution": largest},
         left_out={"zero maps": int((largest == 0).sum())},
-        cause="Attribution is spread over features whether the model reads them or not: by "
-        "channel sums, smoothing, or a window over all channels.",
+        cause="The explainer spreads attribution to features that the model ignores, for example "
+        "by channel sums, smoothing, or a window over all channels.",
     )

@@ -1,4 +1,4 @@
-"""The map is the right one, where the right one is known in closed form."""
+"""The map equals the correct one where that is known in closed form."""
 
 import math
 
@@ -7,32 +7,34 @@ from torch import Tensor
 
 from pytest_xai.bench.bench import ROUND, Bench
 from pytest_xai.checks.axiomatic._path_points import along_a_path
-from pytest_xai.core.verdict import Finding
+from pytest_xai.core.finding import Finding
 from pytest_xai.errors import NotApplicable
 from pytest_xai.protocol import NamedExplainer
 from pytest_xai.registry import Cost, check
 
-# Libraries round step sizes, coverages and regressions to float32 whatever the model's dtype.
+# Libraries compute step sizes, coverages and regressions in float32, whatever the model's dtype.
 _SINGLE = 8 * torch.finfo(torch.float32).eps
-# Evaluations of the gradient per image from which an explainer is taken to integrate it.
+# With this many gradient evaluations per image, an explainer is assumed to integrate.
 _PATH = 4
 
 
 @check(
     family="axiomatic",
-    question="Is the map the one that is known to be right?",
-    claim="On a probe network the map is the closed form of the method that the explainer names.",
+    question="Does the map equal the known correct one?",
+    claim="On a probe network the map equals the closed form of the method that the explainer "
+    "names.",
     source="sundararajan2017",
+    figure="largest absolute error of the map",
     scope="probe",
-    limit_source="Rounding, that of float32 included, which libraries have inside: "
-    "8 eps (max|R| + max|truth| + |f(x)| + |f(x')|); for Integrated Gradients also three times the "
-    "quadrature bound pi/2 TV/n of each feature.",
+    limit_source="The rounding error of float32, which libraries use internally: "
+    "8 eps (max|R| + max|truth| + |f(x)| + |f(x')|). For Integrated Gradients three times the "
+    "quadrature bound pi/2 TV/n of each feature is added.",
     cost=Cost(forward=2, explainer_calls=1),
     max_images=ROUND,
     arbitrated=True,
 )
 def ground_truth(bench: Bench, explainer: NamedExplainer) -> Finding:
-    """Value per image: the largest error of the map, max|R - truth|."""
+    """Return per image the largest absolute error of the map, max|R - truth|."""
     truth = _truth(bench, explainer)
     before = bench.counter.spent
     maps = bench.explain(explainer, bench.inputs).double()
@@ -47,12 +49,12 @@ def ground_truth(bench: Bench, explainer: NamedExplainer) -> Finding:
     integral = explainer.traits.method == "integrated_gradients" and steps >= _PATH
     if integral and (gap > tolerance).any():
         tolerance = tolerance + _quadrature(bench, steps)
-        notes = (f"The tolerance holds the error of an integral by {steps} gradients.",)
+        notes = (f"The limit includes the error of an integral with {steps} gradients.",)
     broken = gap > tolerance
     return Finding(
         values=gap,
         limits=tolerance,
-        facts={"largest of the map": _largest(maps), "largest of the truth": _largest(truth)},
+        facts={"largest value of the map": _largest(maps), "largest true value": _largest(truth)},
         tensors={"input": bench.inputs, "map": maps, "truth": truth},
         notes=notes,
         cause=_cause(bench, explainer, maps, truth, broken) if broken.any() else "",
@@ -60,15 +62,15 @@ def ground_truth(bench: Bench, explainer: NamedExplainer) -> Finding:
 
 
 def _truth(bench: Bench, explainer: NamedExplainer) -> Tensor:
-    """The right maps of the bench's images, (n, ...), float64.
+    """Return the correct maps of the bench's images, (n, ...), float64.
 
     Raises:
-        NotApplicable: none is known.
+        NotApplicable: no correct map is known.
     """
     method = explainer.traits.method
     if method is None:
-        raise NotApplicable("the explainer names no method whose map is known")
-    # What is drawn is right for itself only where every draw gives the same map.
+        raise NotApplicable("the explainer names no method with a known closed form")
+    # A stochastic explainer has a known map only where every draw gives the same map.
     key = f"any draw of {method}" if explainer.traits.stochastic else method
     if key not in bench.subject.truths:
         raise NotApplicable(f"the subject has no closed form for {key}")
@@ -76,9 +78,9 @@ def _truth(bench: Bench, explainer: NamedExplainer) -> Tensor:
 
 
 def _same_form(maps: Tensor, truth: Tensor) -> tuple[Tensor, Tensor]:
-    """One of them has a value for each place, the other for each channel: both for each place.
+    """Return both maps with one value per position, where only one of them has channels.
 
-    A map of places stands for all channels, so that what is compared is their sum.
+    A map without channels stands for all of them, so that sums over the channels are compared.
     """
     return maps.sum(1, keepdim=True), truth.sum(1, keepdim=True)
 
@@ -88,11 +90,12 @@ def _largest(maps: Tensor) -> Tensor:
 
 
 def _quadrature(bench: Bench, steps: int) -> Tensor:
-    """Largest error of a feature's integral by n gradients, (n,).
+    """Return the largest error of a feature's integral with the given number of gradients, (n,).
 
-    A quadrature rule is off by at most its constant times TV(g)/n, with g(a) = (x_i - x'_i) df/dx_i
-    along the path; pi/2 is the largest constant (Gauss-Legendre). TV is estimated at both ends,
-    near them and at n midpoints, 16 at the least, which see less than all of it: hence three times.
+    The error of a quadrature rule is at most its constant times TV(g)/n, where g(a) is
+    (x_i - x'_i) df/dx_i along the path, and pi/2 is the largest constant (Gauss-Legendre). TV is
+    estimated at both ends, near them and at n or at least 16 midpoints. The estimate is too small
+    in general, hence the factor of three.
     """
     inputs, baseline = bench.inputs, bench.baseline
     delta = (inputs - baseline).double()
@@ -109,45 +112,45 @@ def _quadrature(bench: Bench, steps: int) -> Tensor:
 def _cause(
     bench: Bench, explainer: NamedExplainer, maps: Tensor, truth: Tensor, broken: Tensor
 ) -> str:
-    """What else the wrong maps agree with."""
+    """Return the likely cause, from other known maps that the wrong maps agree with."""
     bad, right = maps[broken], truth[broken]
     if not bad.any():
-        return "The map is zero where the right one is not: a gradient that saturates, or is cut."
+        return "The map is zero where the correct one is not: the gradient saturates or is cut."
     if _agree(bad.relu(), right):
-        return "The map is the right one before negative parts are dropped."
-    for meaning, other in _relatives(bench, truth).items():
+        return "The map is the correct one before its negative values are set to zero."
+    for meaning, other in _variants(bench, truth).items():
         if _agree(bad, other[broken]):
             return f"The map is {meaning}."
-    alike = [
+    matching = [
         name
         for name, other in bench.subject.truths.items()
         if other.shape == maps.shape and _agree(bad, other[bench.images][broken].double())
     ]
-    if alike:
-        return f"The map is the closed form of {', '.join(alike[:3])}."
+    if matching:
+        return f"The map is the closed form of {', '.join(matching[:3])}."
     factor = _factor(bad, right)
     if factor is not None:
-        return f"The map is the right one times {factor:.4g}."
+        return f"The map is the correct one times {factor:.4g}."
     return (
-        f"The map is not the closed form of {explainer.traits.method}, nor of its known relatives: "
-        "a rule, a layer, a reference, a class or an image may be another."
+        f"The map is neither the closed form of {explainer.traits.method} nor a known variant of "
+        "it: a wrong rule, layer, baseline, class or image may be the cause."
     )
 
 
-def _relatives(bench: Bench, truth: Tensor) -> dict[str, Tensor]:
-    """Maps that wrong explainers have in place of the right one, by what they are."""
+def _variants(bench: Bench, truth: Tensor) -> dict[str, Tensor]:
+    """Return known wrong variants of the correct map, by description."""
     found = {
-        "the negative of the right one": -truth,
-        "the absolute value of the right one": truth.abs(),
-        "only the positive part of the right one": truth.relu(),
+        "the negative of the correct one": -truth,
+        "the absolute value of the correct one": truth.abs(),
+        "only the positive part of the correct one": truth.relu(),
     }
     inputs = bench.inputs.double()
     if truth.shape != inputs.shape:
         return found
     delta = inputs - bench.baseline.double()
     without = torch.where(delta == 0, 0, truth / delta)
-    found["the right one without the factor x - x'"] = without
-    found["the right one with the factor x in place of x - x'"] = without * inputs
+    found["the correct one without the factor x - x'"] = without
+    found["the correct one with the factor x instead of x - x'"] = without * inputs
     if "gradient" in bench.subject.truths and bool(bench.baseline.any()):
         gradient = bench.subject.truths["gradient"][bench.images].double()
         found["the gradient at x times x - x'"] = gradient * delta
@@ -155,13 +158,13 @@ def _relatives(bench: Bench, truth: Tensor) -> dict[str, Tensor]:
 
 
 def _agree(maps: Tensor, other: Tensor) -> bool:
-    """Whether they are nearly equal: closed forms that differ do so by more, integrals by less."""
+    """Return whether the maps agree to 0.1 percent: different closed forms differ by more."""
     size = _largest(other)
     return bool((_largest(maps - other) <= 1e-3 * size).all() and (size > 0).any())
 
 
 def _factor(maps: Tensor, truth: Tensor) -> float | None:
-    """The one factor between all maps and the right ones, if there is one."""
+    """Return the common factor between the maps and the correct ones, or None."""
     square = truth.square().sum()
     if square == 0:
         return None

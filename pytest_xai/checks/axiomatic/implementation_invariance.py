@@ -4,8 +4,8 @@ import torch
 
 from pytest_xai.bench.bench import ROUND, Bench
 from pytest_xai.bench.guard import Guard
-from pytest_xai.bench.guarded_call import called
-from pytest_xai.core.verdict import Finding
+from pytest_xai.bench.guarded_call import call_with_model
+from pytest_xai.core.finding import Finding
 from pytest_xai.errors import GuestError, NotApplicable
 from pytest_xai.measures import relative_difference
 from pytest_xai.perturbations.transformed_networks import equal_function
@@ -15,24 +15,27 @@ from pytest_xai.registry import Cost, check
 
 @check(
     family="axiomatic",
-    question="Does the map depend on the function alone, not on how the network writes it?",
-    claim="Folding a batch norm, splitting a layer, or writing a ReLU as a product leaves the map.",
+    question="Does the map depend only on the function, and not on how the network implements it?",
+    claim="The map stays the same when a batch norm is folded, a layer is split, or a ReLU is "
+    "written as a product.",
     source="sundararajan2017",
+    figure="largest difference between the two maps, relative to the largest value",
     scope="claimed",
-    limit_source="Rounding of a sum over the model, relative to the map's largest value: "
-    "8 eps sqrt(layers x fan-in); a failure in float32 is decided in float64, where the limit is "
-    "1 + |f|/|R| times that.",
+    limit_source="The rounding error of a sum over the model, relative to the map's largest value: "
+    "8 eps sqrt(layers x fan-in). A failure in float32 is repeated in float64, where the limit is "
+    "1 + |f|/|R| times as large.",
     cost=Cost(forward=2, explainer_calls=2),
     max_images=ROUND,
     arbitrated=True,
 )
 def implementation_invariance(bench: Bench, explainer: NamedExplainer) -> Finding:
-    """Value per image: the largest difference of the two maps over the largest value."""
+    """Return per image the largest difference of the two maps over their largest value."""
     model = bench.copied_model()
-    twin, rewritten = called("the model", lambda: equal_function(model, bench.inputs[:1]))
+    twin, rewritten = call_with_model(lambda: equal_function(model, bench.inputs[:1]))
     if not rewritten:
         raise NotApplicable(
-            "no ReLU module, linear layer or batch norm behind a convolution to write differently"
+            "the model has no ReLU module, linear layer or batch norm after a convolution that "
+            "could be rewritten"
         )
     try:
         with torch.no_grad():
@@ -40,8 +43,8 @@ def implementation_invariance(bench: Bench, explainer: NamedExplainer) -> Findin
     except GuestError as error:
         if not isinstance(error.__cause__, AttributeError):
             raise
-        # It reads an attribute of a module that was rewritten.
-        raise NotApplicable(f"the rewritten network does not run: {error}") from error
+        # The model reads an attribute of a module that was rewritten.
+        raise NotApplicable(f"the rewritten network raises an error: {error}") from error
     expected = bench.logits()
     scale = float(expected.abs().max())
     if float((outputs - expected).abs().max()) > 100 * bench.rounding * scale:
@@ -55,8 +58,9 @@ def implementation_invariance(bench: Bench, explainer: NamedExplainer) -> Findin
         left_out={"zero maps": int(difference.isnan().sum())},
         notes=(f"Rewritten: {_summary(rewritten)}.",),
         tensors={"input": bench.inputs, "map": maps, "map of the equal network": theirs},
-        cause="The map follows the graph, not the function: it is a rule on modules (guided "
-        "backpropagation, deconvolution, LRP, DeepLIFT), or it looks for modules by type.",
+        cause="The map depends on the graph, not only on the function: the method is a rule on "
+        "modules (guided backpropagation, deconvolution, LRP, DeepLIFT), or it finds modules by "
+        "type.",
     )
 
 

@@ -1,4 +1,4 @@
-"""The map of a sum of outputs is the sum of their maps."""
+"""The map of a weighted sum of outputs is the weighted sum of their maps."""
 
 from functools import partial
 
@@ -8,8 +8,8 @@ from torch import Tensor
 from pytest_xai.bench.bench import ROUND, Bench
 from pytest_xai.bench.guard import Guard
 from pytest_xai.checks._twins import steady
-from pytest_xai.core.model_layers import zero_sums
-from pytest_xai.core.verdict import Finding
+from pytest_xai.core.bias_terms import zero_sums
+from pytest_xai.core.finding import Finding
 from pytest_xai.perturbations.transformed_networks import mixed
 from pytest_xai.protocol import NamedExplainer
 from pytest_xai.registry import Cost, check
@@ -20,23 +20,24 @@ _OWN, _OTHER = 2.0, -0.5
 @check(
     family="axiomatic",
     question="Is the map of a weighted sum of two outputs the weighted sum of their maps?",
-    claim="R(a f_c + b f_d) = a R(f_c) + b R(f_d).",
+    claim="The map of a f_c + b f_d is a R(f_c) + b R(f_d).",
     source="sundararajan2017",
+    figure="largest difference between the two sides, relative to the largest value added",
     scope="claimed",
-    limit_source="Rounding of a sum over the model, relative to the largest of the added values: "
-    "8 eps sqrt(layers x fan-in); a failure in float32 is decided in float64, where the limit is "
-    "1 + |f|/|R| times that, and ten times what rounding of the input does to the map.",
+    limit_source="The rounding error of a sum over the model, relative to the largest added value: "
+    "8 eps sqrt(layers x fan-in). A failure in float32 is repeated in float64, where the limit is "
+    "1 + |f|/|R| times as large, plus ten times the change of the map by rounding of the input.",
     cost=Cost(forward=1, explainer_calls=3),
     max_images=ROUND,
     arbitrated=True,
 )
 def linearity(bench: Bench, explainer: NamedExplainer) -> Finding:
-    """Value per image: the largest difference of the two sides over the largest value added.
+    """Return per image the largest difference of the two sides over the largest value added.
 
-    The two outputs are the image's target c and the next class d, with a = 2 and b = -1/2; a
-    linear layer behind the model mixes them, so all rules for linear layers keep the axiom. A model
-    with a single output is scaled by 3/2. Images are left out at which a layer's value, or the mix
-    itself, is exactly zero, so that rules that share it out have nothing to share.
+    The two outputs are the image's target c and the next class d, with a = 2 and b = -1/2. A linear
+    layer after the model mixes them, so that all rules for linear layers satisfy the axiom. A model
+    with a single output is scaled by 3/2. The check leaves out images for which a layer's value, or
+    the weighted sum itself, is exactly zero, since rules that distribute it are then undefined.
     """
     model, like = bench.subject.model, bench.inputs
     network = mixed(model, outputs=bench.classes, own=_OWN, other=_OTHER, like=like)
@@ -63,8 +64,8 @@ def linearity(bench: Bench, explainer: NamedExplainer) -> Finding:
             "zero maps": int((added == 0).sum()),
             "a layer's value is exactly zero": int(zero.sum()),
         },
-        cause="Something between output and map is not linear: an absolute value, a rectified "
-        "signal or map, a normalisation, or a probability in place of the logit.",
+        cause="A step between output and map is not linear, such as an absolute value, a rectified "
+        "signal or map, a normalisation, or a probability instead of the logit.",
     )
 
 

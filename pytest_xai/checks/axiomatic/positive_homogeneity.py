@@ -1,4 +1,4 @@
-"""Where f(2x) = 2 f(x), the map of 2x is the map of x, or twice that, as its kind has it."""
+"""Where f(2x) = 2 f(x), the map of 2x is R(x) for derivatives and 2 R(x) for contributions."""
 
 import copy
 
@@ -7,8 +7,8 @@ from torch import Tensor, nn
 
 from pytest_xai.bench.bench import ROUND, Bench
 from pytest_xai.bench.guard import Guard
-from pytest_xai.core.model_layers import rounding
-from pytest_xai.core.verdict import Finding
+from pytest_xai.core.finding import Finding
+from pytest_xai.core.rounding import rounding
 from pytest_xai.errors import NotApplicable
 from pytest_xai.measures import relative_difference
 from pytest_xai.perturbations.constrained_networks import unbiased
@@ -17,7 +17,7 @@ from pytest_xai.registry import Cost, check
 
 # Derivatives do not change with the scale of the inputs.
 _DEGREE_0 = frozenset({"gradient", "guided_backprop", "deconvolution"})
-# Contributions do, with what they add up to.
+# Contributions scale with the output that they add up to.
 _DEGREE_1 = frozenset(
     {
         *("input_x_gradient", "integrated_gradients", "deep_lift_rescale", "lrp", "deep_taylor"),
@@ -25,30 +25,31 @@ _DEGREE_1 = frozenset(
         *("occlusion", "feature_ablation", "rise", "grad_cam", "guided_grad_cam"),
     }
 )
-# A power of two: no product with it is rounded.
+# Multiplying by a power of two causes no rounding error.
 _FACTOR = 2.0
 
 
 @check(
     family="axiomatic",
-    question="Does the map scale with the input where the model does?",
-    claim="On a copy without biases, where f(2x) = 2 f(x), R(2x) is R(x) for derivatives and "
-    "2 R(x) for contributions, with a baseline of zeros.",
+    question="Does the map scale with the input where the model scales with it?",
+    claim="On a copy without biases, where f(2x) = 2 f(x), and with a baseline of zeros, the map "
+    "R(2x) is R(x) for derivatives and 2 R(x) for contributions.",
     source="ancona2018",
+    figure="largest difference of R(2x) from R(x) or 2 R(x), relative to the largest value",
     scope="claimed",
-    limit_source="Rounding of a sum over the model, relative to the map's largest value: "
-    "8 eps sqrt(layers x fan-in); a failure in float32 is decided in float64, where the limit is "
-    "1 + |f|/|R| times that.",
+    limit_source="The rounding error of a sum over the model, relative to the map's largest value: "
+    "8 eps sqrt(layers x fan-in). A failure in float32 is repeated in float64, where the limit is "
+    "1 + |f|/|R| times as large.",
     cost=Cost(forward=3, explainer_calls=2),
     max_images=ROUND,
     arbitrated=True,
 )
 def positive_homogeneity(bench: Bench, explainer: NamedExplainer) -> Finding:
-    """Value per image: the largest difference of R(2x) and 2^k R(x) over the largest value.
+    """Return per image the largest difference of R(2x) and 2^k R(x) over the largest value.
 
-    The degree k is that of the explainer's declared method, 0 for derivatives and 1 for
-    contributions; of another method, or none, it is whichever of the two all images together are
-    nearer to. Maps that are stretched to a fixed range have degree 0, whatever their method.
+    The degree k follows from the declared method: 0 for derivatives and 1 for contributions. For
+    another method or none, the check takes the degree that all images together are nearer to. Maps
+    that are scaled to a fixed range have degree 0, whatever their method.
     """
     model = unbiased(bench.copied_model())
     _require_homogeneous(bench, model)
@@ -63,25 +64,30 @@ def positive_homogeneity(bench: Bench, explainer: NamedExplainer) -> Finding:
         facts={"difference to R(x)": gaps[0], "difference to 2 R(x)": gaps[1]},
         left_out={"zero maps": int(gaps[degree].isnan().sum())},
         tensors={"input": bench.inputs, "map": maps, "map of twice the input": twice},
-        notes=(f"Held to degree {degree}, on a copy without biases.",),
+        notes=(f"Expected degree: {degree}, on a copy without biases.",),
         cause="The map does not scale with the output: a constant is added, it is normalised or "
-        "squared, a stabiliser or a noise of fixed size enters, or the baseline is not zeros.",
+        "squared, a stabiliser or noise of fixed size enters, or the baseline is not zero.",
     )
 
 
 def _require_homogeneous(bench: Bench, model: nn.Module) -> None:
-    # In float64, since float32 does not see the small number that a normalisation divides by.
+    """Require f(2x) = 2 f(x) for the inputs of the bench.
+
+    Raises:
+        NotApplicable: the outputs do not scale with the inputs, or all of them are zero.
+    """
+    # In float64, since float32 would hide the small constant that a normalisation adds.
     exact, inputs = copy.deepcopy(model).double(), bench.inputs.double()
     with torch.no_grad():
         once = bench.batched(exact, inputs)
         twice = bench.batched(exact, _FACTOR * inputs)
     gap, scale = float((twice - _FACTOR * once).abs().max()), float(twice.abs().max())
     if scale == 0:
-        raise NotApplicable("without biases all outputs of the model are zero")
+        raise NotApplicable("all outputs of the model are zero without its biases")
     if not gap <= rounding(exact, torch.float64) * scale:
         raise NotApplicable(
-            f"without biases f(2x) still differs from 2 f(x), by {gap:.2g} of {scale:.2g}: the "
-            "model has layers that do not scale with their inputs"
+            f"without biases f(2x) still differs from 2 f(x) by {gap:.2g}, with outputs up to "
+            f"{scale:.2g}: the model has layers that do not scale with their inputs"
         )
 
 

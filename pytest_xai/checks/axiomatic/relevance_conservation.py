@@ -1,4 +1,4 @@
-"""Relevance is neither made nor lost on the way to the input: sum R = f(x), less the biases."""
+"""Relevance is conserved from the output to the input: sum R = f(x), or f(x) less the biases."""
 
 import itertools
 from dataclasses import replace
@@ -7,69 +7,77 @@ import torch
 from torch import Tensor, nn
 
 from pytest_xai.bench.bench import ROUND, Bench
-from pytest_xai.core.model_layers import bias_absorption, zero_sums
-from pytest_xai.core.verdict import Finding
+from pytest_xai.core.bias_terms import bias_absorption, zero_sums
+from pytest_xai.core.finding import Finding
 from pytest_xai.diagnosis import (
     Shares,
-    beyond,
     by_layer,
-    follows,
-    is_last,
+    exceeding,
+    is_final,
+    scales_with_units,
     shares,
     unbiased_sums,
-    with_place,
+    with_location,
 )
 from pytest_xai.errors import NotApplicable, XaiError
 from pytest_xai.protocol import NamedExplainer
 from pytest_xai.registry import Cost, check
 
-_LOST = "Relevance is lost or made."
+_LOST = "Relevance is lost or added."
 _NOT_THE_LOGIT = (
-    "Relevance is lost or made: the maps do not grow with the output, which is a start from "
-    "something else than the logit (1, a probability), a map that was normalised, or a constant."
+    "Relevance is lost or added: the maps do not grow with the output. The explainer may start "
+    "from a value other than the logit (1, a probability), normalise the map, or add a constant."
 )
-# A method that declares its stabiliser is judged less the leak of it: that of the closed forms, and
-# those of another size.
+# For methods that declare a stabiliser, its leak does not count as a loss: the stabiliser of the
+# closed forms, and one of another size.
 _STABILISED = frozenset({"lrp_epsilon", "lrp_epsilon_other"})
 
 
 @check(
     family="axiomatic",
-    question="Does the relevance that enters at the output arrive at the input?",
-    claim="The sum of the relevances is f(x), or f(x) less what the biases absorb.",
+    question="Does all relevance of the output arrive at the input?",
+    claim="The sum of the relevances is f(x), or f(x) less the relevance that biases absorb.",
     source="bach2015",
+    figure="gap between the sum of the relevances and f(x), with or without biases",
     scope="claimed",
-    limit_source="Rounding of the summed terms: 8 eps sqrt(layers x fan-in) (sum|R| + |f(x)|).",
+    limit_source="The rounding error of the sum: 8 eps sqrt(layers x fan-in) (sum|R| + |f(x)|).",
     cost=Cost(forward=2, backward=1, explainer_calls=1),
     max_images=ROUND,
     arbitrated=True,
 )
 def relevance_conservation(bench: Bench, explainer: NamedExplainer) -> Finding:
-    """Value per image: |sum R - f(x)|, or |sum R + biases - f(x)| where that is less.
+    """Return per image |sum R - f(x)|, or |sum R + biases - f(x)| where that is smaller.
 
-    Rules that give biases their share lose exactly the sum of b_k df/dz_k for LRP-0 (Bach 2015);
-    those that hand it on to the inputs lose nothing. Both are right, and the share is stated. What
-    a stabiliser takes, biases take, and is lost are told apart where the sum is neither. Images are
-    left out at which a linear layer's value is exactly zero, so that its shares are 0/0; and on
-    networks that are no ReLU networks, if without biases nothing is missing. A method
-    "lrp_epsilon", or "lrp_epsilon_other" of another size, has declared its stabiliser: what that
-    takes is no loss, and where it cannot be told, no verdict is.
+    Rules that give biases their share lose exactly the sum of b_k df/dz_k for LRP-0 (Bach 2015).
+    Rules that pass this share on to the inputs lose nothing. Both are correct, and a note states
+    the share. Where the sum is neither, the check separates the shares of a stabiliser, of the
+    biases and of real losses.
+
+    The check leaves out images for which the value of a linear layer is exactly zero, so that its
+    shares are 0/0. On networks other than ReLU networks it also leaves out images for which nothing
+    is lost once the biases are zero. The methods "lrp_epsilon" and "lrp_epsilon_other" (a
+    stabiliser of another size) declare a stabiliser, whose share is no loss.
+
+    Raises:
+        NotApplicable: the share of a declared stabiliser cannot be determined.
     """
     finding = _measure(bench, explainer)
     declared = explainer.traits.method in _STABILISED
-    if beyond(finding):
-        finding = _told(finding, bench)
-    if not beyond(finding) or not (declared or is_last(bench, explainer)):
+    if exceeding(finding):
+        finding = _without_zero_sums(finding, bench)
+    if not exceeding(finding) or not (declared or is_final(bench, explainer)):
         return finding
     try:
         found = shares(bench, explainer)
     except XaiError as reason:
         if declared and isinstance(reason, NotApplicable):
-            raise NotApplicable(f"what its stabiliser takes cannot be told: {reason}") from reason
-        note = f"What a stabiliser takes cannot be told ({reason})."
+            raise NotApplicable(
+                f"the share of its stabiliser cannot be determined: {reason}"
+            ) from reason
+        note = f"The share of a stabiliser cannot be determined ({reason})."
         finding = _without_biases(replace(finding, notes=(*finding.notes, note)), bench, explainer)
-        return with_place(finding, bench, explainer, measure=_measure, short=_LOST)
-    return _told_apart(finding, found, bench, explainer)
+        return with_location(finding, bench, explainer, measure=_measure, short=_LOST)
+    return _with_shares(finding, found, bench, explainer)
 
 
 def _measure(bench: Bench, explainer: NamedExplainer) -> Finding:
@@ -98,14 +106,14 @@ def _measure(bench: Bench, explainer: NamedExplainer) -> Finding:
         },
         tensors={"input": bench.inputs, "map": maps},
         notes=(f"Biases absorb {float(share):.1%} of |f(x)| under LRP-0.",),
-        cause="Relevance is lost or made: absolute values, neurons without positive contributions, "
-        "a residual sum or a normalisation without a rule, or a start from something else than the "
-        "logit.",
+        cause="Relevance is lost or added. Known causes: absolute values, neurons without positive "
+        "contributions, a residual sum or a normalisation without a rule, or a start from a value "
+        "other than the logit.",
     )
 
 
-def _told(finding: Finding, bench: Bench) -> Finding:
-    """Without the images at which what biases absorb is a matter of convention."""
+def _without_zero_sums(finding: Finding, bench: Bench) -> Finding:
+    """Leave out images for which the share of the biases depends on the convention for 0/0."""
     with torch.enable_grad():
         zero = bench.batched(
             lambda batch, targets: zero_sums(bench.subject.model, batch, targets),
@@ -120,13 +128,13 @@ def _told(finding: Finding, bench: Bench) -> Finding:
 
 
 def _without_biases(finding: Finding, bench: Bench, explainer: NamedExplainer) -> Finding:
-    """Without the images of which all is conserved once biases are zero.
+    """Leave out images for which all relevance is conserved once the biases are zero.
 
-    What they absorb is known of ReLU networks. Elsewhere a rule that hands relevance through an
-    activation gives them another share, and they are all that may take one.
+    The share that biases absorb is known for ReLU networks only. In other networks a rule that
+    passes relevance through an activation may give them another share.
     """
     if _other_constants(bench.subject.model):
-        why = "the share of constants beside weights and biases is not known"
+        why = "the share of constants other than weights and biases is not known"
         return replace(
             finding,
             values=torch.full_like(finding.values, torch.nan),
@@ -147,7 +155,7 @@ def _without_biases(finding: Finding, bench: Bench, explainer: NamedExplainer) -
 
 
 def _other_constants(model: nn.Module) -> bool:
-    """Whether tensors of the model are neither weights nor biases, such as an offset of its own."""
+    """Return whether the model has constants other than weights and biases, such as an offset."""
     named = itertools.chain(model.named_parameters(), model.named_buffers())
     known = ("weight", "bias", "running_mean", "running_var")
     return any(
@@ -156,13 +164,16 @@ def _other_constants(model: nn.Module) -> bool:
     )
 
 
-def _told_apart(
+def _with_shares(
     finding: Finding, found: Shares, bench: Bench, explainer: NamedExplainer
 ) -> Finding:
-    """The broken finding with what takes the relevance; judged less a stabiliser's leak."""
+    """Return the failed finding with the shares of stabiliser, biases and losses as its cause.
+
+    The leak of a declared stabiliser does not count.
+    """
     facts = finding.facts
     output, absorbed = facts["f(x)"], facts["absorbed by biases"]
-    if not follows(facts["sum"], found):
+    if not scales_with_units(facts["sum"], found):
         return replace(finding, cause=_NOT_THE_LOGIT)
     missing = output - found.unstabilised
     taken = found.unstabilised - facts["sum"]
@@ -171,9 +182,9 @@ def _told_apart(
     bare = found.bare_output - found.bare
     lost = bool((bare.abs() > limits + bench.rounding * found.bare_output.abs()).any())
     note = (
-        f"Shares of |f(x)|: a stabiliser takes {_share(taken, output)}, biases and losses "
-        f"{_share(missing, output)}; with all biases zeroed {_share(bare, found.bare_output)} "
-        "are lost."
+        f"Of |f(x)|, a stabiliser takes {_share(taken, output)}, and biases and losses take "
+        f"{_share(missing, output)}. With all biases set to zero, "
+        f"{_share(bare, found.bare_output)} are lost."
     )
     finding = replace(
         finding,
@@ -182,29 +193,29 @@ def _told_apart(
     )
     if explainer.traits.method in _STABILISED:
         finding = replace(finding, values=rest.values)
-    if not beyond(finding):
+    if not exceeding(finding):
         return finding
-    if not beyond(rest):
+    if not exceeding(rest):
         cause = (
-            "Relevance is lost to a stabiliser (epsilon) that is not small against the "
+            "Relevance is lost to a stabiliser (epsilon) that is not small compared with the "
             f"activations: it takes {_share(taken, output)} of |f(x)|, and nothing else is missing."
         )
-        return _layered(replace(finding, cause=cause), bench, explainer)
+        return _with_layers(replace(finding, cause=cause), bench, explainer)
     if not lost:
         cause = (
-            "Biases take a share that is neither none nor that of LRP-0; with all biases zeroed "
-            "nothing is lost."
+            "Biases take a share that is neither zero nor the share under LRP-0. With all biases "
+            "set to zero, nothing is lost."
         )
-        return _layered(replace(finding, cause=cause), bench, explainer)
-    placed = with_place(finding, bench, explainer, measure=_measure, short=_LOST)
-    return _layered(placed, bench, explainer)
+        return _with_layers(replace(finding, cause=cause), bench, explainer)
+    located = with_location(finding, bench, explainer, measure=_measure, short=_LOST)
+    return _with_layers(located, bench, explainer)
 
 
-def _layered(finding: Finding, bench: Bench, explainer: NamedExplainer) -> Finding:
-    """With what the layers take of the relevance of the worst image, where that can be told."""
+def _with_layers(finding: Finding, bench: Bench, explainer: NamedExplainer) -> Finding:
+    """Add the relevance that each layer takes for the worst image, where it can be determined."""
     try:
-        layers = by_layer(bench, explainer, measure=_measure, images=beyond(finding))
-    except Exception:  # noqa: BLE001  # a guest's; the verdict stands without it
+        layers = by_layer(bench, explainer, measure=_measure, images=exceeding(finding))
+    except Exception:  # noqa: BLE001  # user code; the verdict does not depend on it
         return finding
     return replace(finding, cause=f"{finding.cause} {layers}")
 

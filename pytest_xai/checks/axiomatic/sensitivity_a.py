@@ -1,44 +1,46 @@
-"""A feature that alone makes the output what it is gets an attribution."""
+"""The only feature that changes the output gets an attribution."""
 
 import torch
 from torch import Tensor
 
 from pytest_xai.bench.bench import ROUND, Bench
-from pytest_xai.core.verdict import Finding
+from pytest_xai.core.finding import Finding
 from pytest_xai.protocol import NamedExplainer
 from pytest_xai.registry import Cost, check
 
-# Features tried per image: the largest products of difference and slope, and as many at random.
+# Features tried per image: those with the largest difference times slope, and random ones.
 _STEEPEST, _DRAWN = 3, 3
-# Stretches of the way from the baseline, and the largest share of the change for one of them.
-_STRETCHES, _JUMP = 4, 0.75
+# Number of parts of the path from the baseline, and the largest share of the change in one part.
+_PARTS, _JUMP = 4, 0.75
 
 
 @check(
     family="axiomatic",
-    question="Does a feature that alone changes the output get an attribution?",
-    claim="Of an input that differs from the baseline in one feature, and in the output, that "
-    "feature's attribution is not zero.",
+    question="Does the only feature that changes the output get an attribution?",
+    claim="If input and baseline differ in one feature and have different outputs, the "
+    "attribution of that feature is not zero.",
     source="sundararajan2017",
+    figure="attribution of the only changed feature, relative to the map's largest value",
     scope="claimed",
     direction=">=",
-    limit_source="Rounding of a sum over the model, relative to the map's largest value: "
-    "8 eps sqrt(layers x fan-in). What is not beyond it is zero.",
+    limit_source="The rounding error of a sum over the model, relative to the map's largest value: "
+    "8 eps sqrt(layers x fan-in). Smaller values count as zero.",
     cost=Cost(forward=11, backward=1, explainer_calls=1),
     max_images=ROUND,
     arbitrated=True,
 )
 def sensitivity_a(bench: Bench, explainer: NamedExplainer) -> Finding:
-    """Value per image: that feature's attribution over the map's largest, both without sign.
+    """Return per image the absolute attribution of that feature over the map's largest value.
 
-    Of six features of each image the one counts that changes the output most. Images are left out
-    where none does, or where three quarters of the change and more fall into one quarter of the
-    way: a method that samples the way may step over it.
+    The check tries six features of each image and uses the one that changes the output most. It
+    leaves out images for which no feature changes the output, and those for which more than three
+    quarters of the change fall into one quarter of the path: a method that samples the path may
+    miss the change.
     """
     inputs, feature, change = _one_feature(bench)
     output, reference = bench.scores(inputs).double(), bench.baseline_scores().double()
     still = ~(change > bench.rounding * (output.abs() + reference.abs()))
-    sudden = _largest_stretch(bench, inputs, output, reference) > _JUMP
+    sudden = _largest_part(bench, inputs, output, reference) > _JUMP
     maps = bench.explain(explainer, inputs, baseline=bench.baseline)
     rows = maps.double().abs().flatten(1)
     # A map without channels has one value per place, whichever channel was changed.
@@ -51,17 +53,22 @@ def sensitivity_a(bench: Bench, explainer: NamedExplainer) -> Finding:
         facts={"change of the output": change, "attribution": own, "largest attribution": largest},
         left_out={
             "no single feature changes the output": int(still.sum()),
-            "the output jumps on the way from the baseline": int((sudden & ~still).sum()),
+            "the output jumps on the path from the baseline": int((sudden & ~still).sum()),
         },
         tensors={"input": inputs, "map": maps},
-        cause="The only feature that differs from the baseline gets nothing, although the output "
-        "differs: the gradient at the input is taken where the model is saturated, the map is "
-        "displaced or filtered, or the feature is skipped.",
+        cause="The only feature that differs from the baseline gets no attribution, although the "
+        "output differs: the gradient at the input is taken where the model is saturated, the "
+        "map is displaced or filtered, or the explainer skips the feature.",
     )
 
 
 def _one_feature(bench: Bench) -> tuple[Tensor, Tensor, Tensor]:
-    """The baseline with one feature of the image, (n, *shape), which one, and what it changes."""
+    """Return the changed baselines, the changed features and the changes of the output.
+
+    Returns:
+        Baselines with one feature of the image, (n, *shape), the index of that feature, (n,), and
+        the absolute change of the output, (n,).
+    """
     rows, reference = bench.inputs.flatten(1), bench.baseline.flatten(1)
     before, place = bench.baseline_scores().double(), torch.arange(len(rows), device=rows.device)
     best, feature = reference, torch.zeros_like(place)
@@ -77,7 +84,7 @@ def _one_feature(bench: Bench) -> tuple[Tensor, Tensor, Tensor]:
 
 
 def _candidates(bench: Bench, difference: Tensor) -> Tensor:
-    """Features to try, LongTensor (n, up to 6), of differences (n, F)."""
+    """Return the features to try, LongTensor (n, up to 6), for differences (n, F)."""
     features = difference.shape[1]
     noise = torch.rand(difference.shape, generator=bench.generator("sensitivity_a"))
     drawn = noise.to(difference.device) * (difference != 0)
@@ -88,12 +95,12 @@ def _candidates(bench: Bench, difference: Tensor) -> Tensor:
     return torch.cat(places, 1)
 
 
-def _largest_stretch(bench: Bench, inputs: Tensor, output: Tensor, reference: Tensor) -> Tensor:
-    """The largest share of the output's variation in one of four stretches from baseline, (n,)."""
+def _largest_part(bench: Bench, inputs: Tensor, output: Tensor, reference: Tensor) -> Tensor:
+    """Return the largest share of the output's variation in one of four parts of the path, (n,)."""
     delta = inputs - bench.baseline
     scores = [
-        bench.scores(bench.baseline + (number / _STRETCHES) * delta).double()
-        for number in range(1, _STRETCHES)
+        bench.scores(bench.baseline + (number / _PARTS) * delta).double()
+        for number in range(1, _PARTS)
     ]
     steps = torch.stack([reference, *scores, output]).diff(dim=0).abs()
     return steps.amax(0) / steps.sum(0)

@@ -1,4 +1,4 @@
-"""A constant that is added to the inputs, and that the network takes away, leaves the map."""
+"""A constant added to the inputs and subtracted again by the network does not change the map."""
 
 import math
 
@@ -7,7 +7,7 @@ from torch import Tensor
 from pytest_xai.bench.bench import ROUND, Bench
 from pytest_xai.bench.guard import Guard
 from pytest_xai.checks._twins import steady
-from pytest_xai.core.verdict import Finding
+from pytest_xai.core.finding import Finding
 from pytest_xai.measures import relative_difference
 from pytest_xai.perturbations.constrained_networks import shifted
 from pytest_xai.protocol import NamedExplainer
@@ -16,24 +16,26 @@ from pytest_xai.registry import Cost, check
 
 @check(
     family="axiomatic",
-    question="Does the map stay when a constant is added to the inputs and the model knows it?",
-    claim="With f2(x + s) = f(x), the map of f2 at x + s is the map of f at x, the baseline "
-    "shifted along.",
+    question="Does the map stay the same when the inputs are shifted and the model is adapted to "
+    "the shift?",
+    claim="If f2(x + s) = f(x) and the baseline is shifted as well, the map of f2 at x + s is "
+    "the map of f at x.",
     source="kindermans2019",
+    figure="largest difference between the two maps, relative to the largest value",
     scope="claimed",
-    limit_source="Rounding of a sum over the model, relative to the map's largest value: "
-    "8 eps sqrt(layers x fan-in); a failure in float32 is decided in float64, where the limit is "
-    "1 + |f|/|R| times that, and ten times what rounding of the input does to the map.",
+    limit_source="The rounding error of a sum over the model, relative to the map's largest value: "
+    "8 eps sqrt(layers x fan-in). A failure in float32 is repeated in float64, where the limit is "
+    "1 + |f|/|R| times as large, plus ten times the change of the map by rounding of the input.",
     cost=Cost(forward=1, explainer_calls=2),
     max_images=ROUND,
     arbitrated=True,
 )
 def shift_invariance(bench: Bench, explainer: NamedExplainer) -> Finding:
-    """Value per image: the largest difference of the two maps over the largest value.
+    """Return per image the largest difference of the two maps over the largest value.
 
-    The shifted network subtracts s and runs the model: exact for every padding, where a change of
-    the first layer's bias is not. The images are rounded to numbers of which x + s holds each bit,
-    so that both networks compute with the same ones.
+    The shifted network subtracts s and runs the model. Unlike a change of the first layer's bias,
+    this is exact for every padding. The images are rounded so that x + s is exact and both networks
+    compute with the same numbers.
     """
     by = _constant(bench)
     inputs, baseline = (bench.inputs + by) - by, (bench.baseline + by) - by
@@ -47,19 +49,19 @@ def shift_invariance(bench: Bench, explainer: NamedExplainer) -> Finding:
     difference = relative_difference(theirs, maps)
     return Finding(
         values=difference,
-        # A path to the shifted input is rounded with the shift.
+        # Points on a path to the shifted input are rounded together with the shift.
         limits=steady(bench, explain, inputs, maps, difference, beside=by),
         left_out={"zero maps": int(difference.isnan().sum())},
         tensors={"input": inputs, "map": maps, "map of the shifted input": theirs},
         notes=(f"Shifted by {by:g}.",),
-        cause="The map follows the inputs' zero, which the model does not: it is multiplied with "
-        "the input, or the explainer has a baseline of its own (black, zeros, a fixed fill) in "
-        "place of the subject's.",
+        cause="The map depends on the zero point of the inputs, and the model does not: it is "
+        "multiplied with the input, or the explainer uses a baseline of its own (black, zeros, a "
+        "fixed fill) instead of the subject's.",
     )
 
 
 def _constant(bench: Bench) -> float:
-    """A power of two, at least twice as large as any value: no sum with it is rounded twice."""
+    """Return a power of two of at least twice the largest value, so that sums are rounded once."""
 
     def largest(values: Tensor) -> float:
         return float(values.abs().max())

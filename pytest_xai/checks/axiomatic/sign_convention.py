@@ -1,45 +1,46 @@
-"""What an explainer declares of the sign of its attributions holds."""
+"""The signs of the attributions mean what the explainer declares."""
 
 import torch
 from torch import Tensor
 
 from pytest_xai.bench.bench import ROUND, Bench
 from pytest_xai.bench.guard import Guard
-from pytest_xai.core.verdict import Finding
+from pytest_xai.core.finding import Finding
 from pytest_xai.errors import NotApplicable
 from pytest_xai.perturbations.constrained_networks import ends_weighted
 from pytest_xai.protocol import NamedExplainer
 from pytest_xai.registry import Cost, check
 
-# By how much the added evidence exceeds all outputs and attributions of the model itself.
+# Factor by which the added evidence exceeds all outputs and attributions of the model itself.
 _DOMINANT = 400.0
-# What speaks against the target is this much smaller: the two do not cancel, and rules that divide
-# by their sum find one.
+# Evidence against the target, relative to evidence for it. The two differ, so that they do not
+# cancel and rules can divide by their sum.
 _AGAINST = -0.25
 
 
 @check(
     family="axiomatic",
     question="Does the sign of an attribution mean what the explainer declares?",
-    claim="There is no attribution below zero, or evidence for the target is above and evidence "
-    "against it below zero, as declared.",
+    claim="As declared, either no attribution is negative, or evidence for the target has a "
+    "positive and evidence against it a negative attribution.",
     source="ancona2018",
+    figure="smallest attribution with its expected sign, relative to the map's largest",
     scope="claimed",
     direction=">=",
-    limit_source="The definition: zero. Evidence is beyond rounding of a sum over the model, "
+    limit_source="The definition: zero. For evidence, the rounding error of a sum over the model, "
     "relative to the map's largest value: 8 eps sqrt(layers x fan-in).",
     cost=Cost(forward=2, explainer_calls=2),
     max_images=ROUND,
     arbitrated=True,
 )
 def sign_convention(bench: Bench, explainer: NamedExplainer) -> Finding:
-    """Value per image: the attribution of the most doubtful sign over the map's largest value.
+    """Return per image the smallest attribution, with its expected sign, over the map's largest.
 
-    "non_negative": the smallest attribution. "evidence": to each output of the model a linear
-    function of the first and the last feature is added, a hundred times larger than anything that
-    the model itself does; one feature speaks for the target and the other against it, in turn from
-    one output to the next. The value is the smaller of the two attributions, the one against the
-    target with its sign changed.
+    For "non_negative" this is the smallest attribution of the map. For "evidence" the check adds to
+    each output of the model a linear function of the first and the last feature, a hundred times
+    larger than all outputs and attributions of the model. One of the two features is evidence for
+    the target and the other against it, with alternating roles from one output to the next. The
+    value is the smaller of the two attributions, where the one against the target is sign-flipped.
     """
     sign = explainer.traits.sign
     if sign is None:
@@ -56,11 +57,11 @@ def _non_negative(bench: Bench, explainer: NamedExplainer) -> Finding:
     return Finding(
         values=torch.where(largest > 0, least / largest, torch.nan),
         limits=0.0,
-        facts={"smallest attribution": least, "largest without sign": largest},
+        facts={"smallest attribution": least, "largest absolute attribution": largest},
         left_out={"zero maps": int((largest == 0).sum())},
         tensors={"input": bench.inputs, "map": maps},
-        cause="The explainer declares that no attribution is below zero, and some are: an absolute "
-        "value or a rectification is missing, or it interpolates beyond its values.",
+        cause="The explainer declares that no attribution is negative, but some are: an absolute "
+        "value or a rectification is missing, or the interpolation of the map overshoots.",
     )
 
 
@@ -74,23 +75,31 @@ def _evidence(bench: Bench, explainer: NamedExplainer) -> Finding:
     maps = bench.explain(explainer, inputs, on=network)
     rows, expected = maps.double().flatten(1), ends[bench.targets].sign()
     first, last = rows[:, 0] * expected[:, 0], rows[:, -1] * expected[:, 1]
-    doubtful = torch.where(expected[:, 1] != 0, torch.minimum(first, last), first)
+    smallest = torch.where(expected[:, 1] != 0, torch.minimum(first, last), first)
     largest = rows.abs().amax(1)
     return Finding(
-        values=torch.where(largest > 0, doubtful / largest, 0.0),
+        values=torch.where(largest > 0, smallest / largest, 0.0),
         limits=bench.rounding,
-        facts={"first feature, as expected": first, "last feature, as expected": last},
+        facts={
+            "first feature, with expected sign": first,
+            "last feature, with expected sign": last,
+        },
         tensors={"input": inputs, "map": maps},
-        cause="The explainer declares that the sign tells evidence for the target from evidence "
-        "against it, and it does not: the sign is lost, turned round, or that of another output.",
+        cause="The explainer declares that the sign separates evidence for the target from "
+        "evidence against it, but it does not: the sign is lost, flipped, or that of another "
+        "output.",
     )
 
 
 def _raised(bench: Bench) -> tuple[Tensor, Tensor, float]:
-    """Images whose two ends exceed zero and the baseline, weights (outputs, 2), and the excess.
+    """Return images with raised ends, the weights of the ends, and the amount of the raise.
 
-    The ends are the first and the last feature. Where they are at one place, or the same, the
-    second has no say.
+    The ends are the first and the last feature. Where both are at the same position, the weight of
+    the second one is zero.
+
+    Returns:
+        Images whose two ends exceed zero and the baseline, (n, *shape), the weights of the two ends
+        for each output, (outputs, 2), and the width of the bounds.
     """
     low, high = bench.bounds
     rows, reference = bench.inputs.flatten(1).clone(), bench.baseline.flatten(1)

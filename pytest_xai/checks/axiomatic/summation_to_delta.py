@@ -1,4 +1,4 @@
-"""The attributions add up to what the input makes of the output: sum R = f(x) - f(x')."""
+"""The attributions add up to the difference of the outputs: sum R = f(x) - f(x')."""
 
 import math
 from itertools import pairwise
@@ -8,15 +8,15 @@ from torch import Tensor
 
 from pytest_xai.bench.bench import ROUND, Bench
 from pytest_xai.checks.axiomatic._path_points import along_a_path
-from pytest_xai.core.verdict import Finding
-from pytest_xai.diagnosis import with_place
+from pytest_xai.core.finding import Finding
+from pytest_xai.diagnosis import with_location
 from pytest_xai.protocol import NamedExplainer
 from pytest_xai.registry import Cost, check
 
-# Evaluations of the gradient per image from which an explainer is taken to integrate it along a
-# path: rules of back-propagation make one or two.
+# With this many gradient evaluations per image, an explainer is assumed to integrate along a path:
+# rules of back-propagation need one or two.
 _PATH = 4
-# Libraries hold step sizes in float32 whatever the model's dtype.
+# Libraries store step sizes in float32, whatever the dtype of the model.
 _STEP_SIZE = torch.finfo(torch.float32).eps
 _UNKNOWN = "The sum is not f(x) - f(x')."
 
@@ -24,24 +24,25 @@ _UNKNOWN = "The sum is not f(x) - f(x')."
 @check(
     family="axiomatic",
     question="Do the attributions add up to the difference of the outputs?",
-    claim="The sum of the attributions is f(x) - f(x'), x' the subject's baseline.",
+    claim="The sum of the attributions is f(x) - f(x'), where x' is the baseline of the subject.",
     source="sundararajan2017",
+    figure="gap between the sum of the attributions and f(x) - f(x')",
     scope="claimed",
-    limit_source="Rounding of the summed terms, 8 eps sqrt(layers x fan-in) (sum|R| + |f(x)| + "
-    "|f(x')|); for path methods also three times the quadrature bound pi/2 TV/n.",
+    limit_source="The rounding error of the sum: 8 eps sqrt(layers x fan-in) (sum|R| + |f(x)| + "
+    "|f(x')|). For path methods three times the quadrature bound pi/2 TV/n is added.",
     cost=Cost(forward=2, explainer_calls=1),
     max_images=ROUND,
     arbitrated=True,
 )
 def summation_to_delta(bench: Bench, explainer: NamedExplainer) -> Finding:
-    """Value per image: the gap |sum R - (f(x) - f(x'))|.
+    """Return per image the gap |sum R - (f(x) - f(x'))|.
 
-    Where the sums agree with nothing else that is known, the module at fault is looked for.
+    If the wrong sums agree with no known expression, the check searches for the wrong module.
     """
     finding = _measure(bench, explainer)
     if not finding.cause.startswith(_UNKNOWN):
         return finding
-    return with_place(finding, bench, explainer, measure=_measure, short=_UNKNOWN)
+    return with_location(finding, bench, explainer, measure=_measure, short=_UNKNOWN)
 
 
 def _measure(bench: Bench, explainer: NamedExplainer) -> Finding:
@@ -57,7 +58,7 @@ def _measure(bench: Bench, explainer: NamedExplainer) -> Finding:
     notes: tuple[str, ...] = ()
     if _integrates(explainer, steps) and (gap > tolerance).any():
         tolerance = tolerance + _quadrature(bench, steps) + _STEP_SIZE * size
-        notes = (f"The tolerance holds the error of an integral by {steps} gradients.",)
+        notes = (f"The limit includes the error of an integral with {steps} gradients.",)
     broken = bool((gap > tolerance).any())
     zeros = bench.scores(torch.zeros_like(bench.inputs)).double() if broken else None
     return Finding(
@@ -82,14 +83,14 @@ def _integrates(explainer: NamedExplainer, steps: int) -> bool:
 
 
 def _quadrature(bench: Bench, steps: int) -> Tensor:
-    """Largest error of a right integral of n gradients, (n,).
+    """Return the largest error of a correct integral with the given number of gradients, (n,).
 
-    The gap of a quadrature rule is at most its constant times TV(g)/n, g(a) the derivative of f
-    along the path; pi/2 is the largest constant (Gauss-Legendre). TV is estimated at both
-    ends, near them and at n midpoints, 16 at the least, which see less than all of it: hence three
-    times. A slope that is high between two places only, as behind the normalisation of two values,
-    is seen by none of them; but then these places do not add up to f(x) - f(x') either, and TV
-    is at least what makes them miss it by so much.
+    The gap of a quadrature rule is at most its constant times TV(g)/n, where g(a) is the derivative
+    of f along the path, and pi/2 is the largest constant (Gauss-Legendre). TV is estimated at both
+    ends, near them and at n or at least 16 midpoints. The estimate is too small in general, hence
+    the factor of three. All points miss a slope that is steep only between two of them, for example
+    after a normalisation of two values. In that case the trapezoids of these points do not add up
+    to f(x) - f(x') either, and TV is at least the value that explains their gap.
     """
     inputs, baseline = bench.inputs, bench.baseline
     delta = inputs - baseline
@@ -105,7 +106,7 @@ def _quadrature(bench: Bench, steps: int) -> Tensor:
             area += (place - before) * (slope + last) / 2
         last, before = slope, place
     missed = (area - (bench.scores() - bench.baseline_scores()).double()).abs()
-    # Not further apart than this, so that the trapezoids miss no more than half of it times TV.
+    # The gap of the trapezoids is at most half of the widest step times TV.
     widest = max(after - place for place, after in pairwise(places))
     return 3 * math.pi / 2 * torch.maximum(variation, 2 * missed / widest) / steps
 
@@ -117,23 +118,24 @@ def _cause(
     zeros: Tensor | None,
     tolerance: Tensor,
 ) -> str:
-    """What else the sums agree with."""
+    """Return the likely cause, from other expressions that the sums agree with."""
     if zeros is None:
         return ""
     gap = (total - (output - reference)).abs()
     beyond = gap > tolerance
     near = {
-        "f(x) - f(0): the explainer seems to use a baseline of zeros, not the subject's": output
-        - zeros,
+        "f(x) - f(0): the explainer seems to use a baseline of zeros instead of the subject's": (
+            output - zeros
+        ),
         "f(x): the explainer seems to leave out the baseline": output,
         "-(f(x) - f(x')): the sign, or the end points, seem to be swapped": reference - output,
     }
     for meaning, expected in near.items():
-        # Nearer than a tenth: a tolerance may be as wide as the difference of two meanings.
+        # Compare with the gap, since the limit may be wider than the difference of two expressions.
         close = (total - expected).abs() <= gap / 10
         if (close & beyond).sum() > beyond.sum() / 2:
             return f"The sums agree with {meaning}."
     return (
-        f"{_UNKNOWN} Known causes: absolute or normalised maps; a rule that "
-        "mishandles a module that is used twice, a max-pool behind a ReLU, or a softmax."
+        f"{_UNKNOWN} Known causes: absolute or normalised maps, or a rule that mishandles a module "
+        "that is used twice, a max-pool after a ReLU, or a softmax."
     )

@@ -1,4 +1,4 @@
-"""Where the output does not change when the input moves, the map moves along."""
+"""If the output stays the same when the input moves, the map moves with the input."""
 
 from dataclasses import dataclass
 
@@ -8,22 +8,29 @@ from torch import Tensor, nn
 from pytest_xai.bench.bench import ROUND, Bench
 from pytest_xai.bench.guard import Guard
 from pytest_xai.checks._twins import steady
-from pytest_xai.core.verdict import Finding
+from pytest_xai.core.finding import Finding
 from pytest_xai.errors import GuestError, NotApplicable
 from pytest_xai.measures import relative_difference
 from pytest_xai.perturbations.constrained_networks import circular, half_averaged
 from pytest_xai.protocol import NamedExplainer
 from pytest_xai.registry import Cost, check
 
-# Rolls that are tried: strides multiply, mostly to powers of two.
+# Shifts to try, in pixels: the total stride of a network is mostly a power of two.
 _SHIFTS = (1, 2, 4, 8, 16, 32)
-# Images, and as many of noise, on which the model itself has to be invariant.
+# Number of images, and of noise images, for which the network has to be invariant.
 _WITNESSES = 4
 
 
 @dataclass(frozen=True, slots=True)
 class _Rolling:
-    """A network whose outputs do not change when its inputs are rolled."""
+    """A network whose outputs do not change when its inputs are rolled.
+
+    Attributes:
+        guard: the guard of the network, or None for the model itself.
+        shift: number of positions to roll by.
+        dims: dimensions to roll along.
+        what: description of the network.
+    """
 
     guard: Guard | None
     shift: int
@@ -36,25 +43,26 @@ class _Rolling:
 
 @check(
     family="axiomatic",
-    question="Does the map move with the input where the model does not care where it is?",
-    claim="Where f(roll x) = f(x), the map of the rolled input is the rolled map.",
+    question="Does the map move with the input if the output stays the same?",
+    claim="If f(roll x) = f(x), the map of the rolled input is the rolled map.",
     source="montavon2018",
+    figure="largest difference between the two maps, relative to the largest value",
     scope="claimed",
-    limit_source="Rounding of a sum over the model, relative to the map's largest value: "
-    "8 eps sqrt(layers x fan-in); a failure in float32 is decided in float64, where the limit is "
-    "1 + |f|/|R| times that, and ten times what rounding of the input does to the map.",
+    limit_source="The rounding error of a sum over the model, relative to the map's largest value: "
+    "8 eps sqrt(layers x fan-in). A failure in float32 is repeated in float64, where the limit is "
+    "1 + |f|/|R| times as large, plus ten times the change of the map by rounding of the input.",
     cost=Cost(forward=5, backward=2, explainer_calls=2),
     max_images=ROUND,
     arbitrated=True,
 )
 def translation_equivariance(bench: Bench, explainer: NamedExplainer) -> Finding:
-    """Value per image: the largest difference of the two maps over the largest value.
+    """Return per image the largest difference of the two maps over the largest value.
 
-    The network is the model if its outputs stay on images and noise that are rolled along all
-    sides; else a copy whose convolutions pad with the opposite side; else the model at the mean of
-    its input and the input rolled by half a side, which is invariant whatever the model. Images
-    are left out at which a maximum is reached in two places, so that the gradient, which follows
-    the first, has no place of its own.
+    The network is the model itself if its outputs stay the same for images and noise that are
+    rolled along all sides. Otherwise it is a copy whose convolutions pad with the opposite side, or
+    else the model applied to the mean of its input and the input rolled by half a side, which is
+    invariant for every model. The check leaves out images for which the model's own gradient does
+    not move with the input, for example because a maximum is reached at two positions.
     """
     network = _invariant(bench)
     inputs, baseline = bench.inputs, bench.baseline
@@ -68,25 +76,26 @@ def translation_equivariance(bench: Bench, explainer: NamedExplainer) -> Finding
     )
     expected = network.roll(maps)
     difference = relative_difference(theirs, expected)
-    tied = _tied(bench, network)
+    fixed = _gradient_stays(bench, network)
     return Finding(
-        values=torch.where(tied, torch.nan, difference),
+        values=torch.where(fixed, torch.nan, difference),
         limits=steady(bench, explain, inputs, maps, difference),
         left_out={
-            "the model's own gradient does not move along": int(tied.sum()),
-            "zero maps": int((difference.isnan() & ~tied).sum()),
+            "the model's own gradient does not move with the input": int(fixed.sum()),
+            "zero maps": int((difference.isnan() & ~fixed).sum()),
         },
         tensors={"input": inputs, "rolled map": expected, "map of the rolled input": theirs},
         notes=(f"Rolled by {network.shift}, on {network.what}.",),
-        cause="The map stays where the input moved: it weighs places by where they are, cuts or "
-        "pads a border, interpolates from a coarser grid, or takes windows that do not wrap.",
+        cause="The map does not move with the input: the explainer weights positions, cuts or "
+        "pads a border, interpolates from a coarser grid, or uses windows that do not wrap "
+        "around.",
     )
 
 
-def _tied(bench: Bench, network: _Rolling) -> Tensor:
-    """Per image whether the gradient of the network stays when the input moves, BoolTensor (n,).
+def _gradient_stays(bench: Bench, network: _Rolling) -> Tensor:
+    """Return per image whether the network's gradient does not move with the input, (n,).
 
-    So does one of zeros: of a network that is dead at the input, equal outputs say nothing.
+    A gradient of zeros counts as one that does not move, since equal outputs prove nothing there.
     """
     if not bench.differentiable:
         return torch.zeros(len(bench), dtype=torch.bool, device=bench.inputs.device)
@@ -104,14 +113,14 @@ def _tied(bench: Bench, network: _Rolling) -> Tensor:
 
 
 def _invariant(bench: Bench) -> _Rolling:
-    """A network to roll the inputs of.
+    """Return a network whose outputs do not change when its inputs are rolled.
 
     Raises:
-        NotApplicable: inputs have no sides, or none of them has an even length.
+        NotApplicable: the inputs have no sides, or none of them has an even length.
     """
     sides = bench.inputs.shape[2:]
     if not sides:
-        raise NotApplicable("the inputs have no sides along which they could be moved")
+        raise NotApplicable("the inputs have no spatial dimension along which they could be rolled")
     every = tuple(range(2, 2 + len(sides)))
     shift = _shift(bench, bench.subject.model, every)
     if shift:
@@ -122,15 +131,16 @@ def _invariant(bench: Bench) -> _Rolling:
     for dim, side in reversed([*zip(every, sides, strict=True)]):
         if side % 2 == 0:
             network = Guard(half_averaged(bench.subject.model, dim=dim, side=side))
-            what = "the model at the mean of its input and the rolled input"
+            what = "the model applied to the mean of its input and the rolled input"
             return _Rolling(network, side // 2, (dim,), what)
     raise NotApplicable(
-        "the outputs change when the inputs are rolled, and no side has an even length"
+        "the outputs change when the inputs are rolled, and no side of the inputs has an even "
+        "length"
     )
 
 
 def _copy(bench: Bench) -> nn.Module | None:
-    """A copy of the model with circular padding; None: there is none to be had."""
+    """Return a copy of the model with circular padding, or None if that is not possible."""
     try:
         model = bench.copied_model()
     except NotApplicable:
@@ -139,11 +149,11 @@ def _copy(bench: Bench) -> nn.Module | None:
 
 
 def _shift(bench: Bench, model: nn.Module, dims: tuple[int, ...]) -> int:
-    """The least roll of all sides that leaves the outputs; 0: none that is tried does."""
+    """Return the smallest shift along all sides that keeps the outputs, or 0 if none does."""
     own = bench.inputs[:_WITNESSES]
     low, high = bench.bounds
     noise = torch.rand(own.shape, generator=bench.generator("rolled"), dtype=torch.float64)
-    # Images alone would not tell: of a dark border it does not matter how it is padded.
+    # Noise as well, since for images with a dark border the padding makes no difference.
     inputs = torch.cat([own, (low + (high - low) * noise).to(own)])
 
     def outputs(rolled: Tensor) -> Tensor:

@@ -1,1 +1,1 @@
-"""Hygiene that every explainer owes: shapes, finite numbers, determinism, no side effects."""
+"""Basic requirements for every explainer: shape, finite values, determinism, no side effects."""

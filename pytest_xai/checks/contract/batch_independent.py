@@ -1,9 +1,9 @@
-"""The map of an image does not depend on the images beside it."""
+"""The map of an image does not depend on the other images of the batch."""
 
 import torch
 
 from pytest_xai.bench.bench import ROUND, Bench
-from pytest_xai.core.verdict import Finding
+from pytest_xai.core.finding import Finding
 from pytest_xai.errors import NotApplicable
 from pytest_xai.measures import relative_difference
 from pytest_xai.protocol import NamedExplainer
@@ -12,30 +12,31 @@ from pytest_xai.registry import Cost, check
 
 @check(
     family="contract",
-    question="Is the map of an image the same whatever else is in the batch?",
-    claim="Other companions in the batch, or none, leave the map as it is.",
+    question="Is the map of an image independent of the other images in the batch?",
+    claim="The map of an image stays the same when the other images of the batch change.",
     source="design",
+    figure="largest change of the map, relative to its largest value",
     scope="universal",
-    limit_source="Rounding of a sum over the model: 8 eps sqrt(layers x fan-in); a failure in "
-    "float32 is decided in float64, where the limit is 1 + |f|/|R| times that.",
+    limit_source="The rounding error of a sum over the model: 8 eps sqrt(layers x fan-in). A "
+    "failure in float32 is repeated in float64, where the limit is 1 + |f|/|R| times as large.",
     cost=Cost(forward=1, explainer_calls=4),
     max_images=ROUND,
     arbitrated=True,
 )
 def batch_independent(bench: Bench, explainer: NamedExplainer) -> Finding:
-    """Value per image: the largest change of its map, relative to its largest value.
+    """Return per image the largest change of its map, relative to its largest value.
 
-    Companions are exchanged at the same size of the batch, with the same seed: so the noise that
-    a stochastic explainer draws stays the same, and only the companions differ. A deterministic
-    explainer must give the same map to an image alone as well.
+    The check replaces the other images of the batch and keeps the size of the batch and the seed.
+    A stochastic explainer therefore draws the same noise, and only the other images differ. A
+    deterministic explainer must also return the same map when it explains an image alone.
     """
-    if len(bench) < 2:  # nobody to exchange
+    if len(bench) < 2:  # there is no other image to replace
         raise NotApplicable("needs two images or more")
     together = bench.explain(explainer, bench.inputs)
     made = [together]
     changed = torch.full((len(bench),), torch.nan, dtype=torch.float64, device=together.device)
     for kept in (0, 1):
-        # Every second image stays where it is, the others give way to copies of their neighbours.
+        # Every second image stays, and copies of the neighbours replace the others.
         stays = torch.arange(len(bench), device=together.device) % 2 == kept
         source = torch.arange(len(bench), device=together.device)
         source[~stays] = (source[~stays] + 1 - 2 * kept) % len(bench)
@@ -48,7 +49,7 @@ def batch_independent(bench: Bench, explainer: NamedExplainer) -> Finding:
         changed[stays] = relative_difference(others, together)[stays]
         others[~stays] = together[~stays]
         made.append(others)
-    facts = {"change with other companions": changed}
+    facts = {"change with other images in the batch": changed}
     values = changed
     if not explainer.traits.stochastic:
         alone = torch.cat(
@@ -58,12 +59,12 @@ def batch_independent(bench: Bench, explainer: NamedExplainer) -> Finding:
             ]
         )
         made.append(alone)
-        facts["change alone"] = relative_difference(alone, together)
-        values = torch.fmax(changed, facts["change alone"])
+        facts["change when explained alone"] = relative_difference(alone, together)
+        values = torch.fmax(changed, facts["change when explained alone"])
     return Finding(
         values=values,
         limits=bench.rounding_of(*made),
         facts=facts,
-        cause="The map takes something from other images of the batch: a mean, a maximum or a "
-        "sum over the whole batch, or one image's values for all.",
+        cause="The map takes something from other images of the batch, such as a mean, a maximum "
+        "or a sum over the whole batch, or one image's values for all images.",
     )

@@ -1,9 +1,9 @@
-"""The same seed gives the same map; another seed too, unless the explainer declares otherwise."""
+"""The same seed gives the same map, and so does another seed unless the explainer is stochastic."""
 
 import torch
 
 from pytest_xai.bench.bench import ROUND, Bench
-from pytest_xai.core.verdict import Finding
+from pytest_xai.core.finding import Finding
 from pytest_xai.measures import relative_difference
 from pytest_xai.protocol import NamedExplainer
 from pytest_xai.registry import Cost, check
@@ -12,15 +12,17 @@ from pytest_xai.registry import Cost, check
 @check(
     family="contract",
     question="Does the same seed give the same map?",
-    claim="Maps depend on nothing but model, input, target and, if declared, the global seeds.",
+    claim="The map depends only on the model, the input and the target, and on the global seeds if "
+    "the explainer is declared stochastic.",
     source="design",
+    figure="largest change of the map, relative to its largest value",
     scope="universal",
-    limit_source="Rounding of a sum over the model: 8 eps sqrt(layers x fan-in).",
+    limit_source="The rounding error of a sum over the model: 8 eps sqrt(layers x fan-in).",
     cost=Cost(explainer_calls=3),
     max_images=ROUND,
 )
 def deterministic(bench: Bench, explainer: NamedExplainer) -> Finding:
-    """Value per image: the largest change of the map, relative to its largest value."""
+    """Return per image the largest change of its map, relative to its largest value."""
     first = bench.explain(explainer, bench.inputs)
     other_seed = bench.explain(explainer, bench.inputs, draw=1)
     again = bench.explain(explainer, bench.inputs)
@@ -30,7 +32,7 @@ def deterministic(bench: Bench, explainer: NamedExplainer) -> Finding:
     if (by_itself > bench.rounding).any():
         cause = (
             "With the same global seeds the map changed: it depends on earlier calls, or on a "
-            "generator that no seed reaches."
+            "random generator that the global seeds do not control."
         )
     elif not explainer.traits.stochastic and (by_seed > bench.rounding).any():
         cause = "The map changes with the seed: declare the explainer with stochastic=True."

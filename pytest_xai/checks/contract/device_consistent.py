@@ -1,4 +1,4 @@
-"""On the GPU and on the CPU the maps are the same."""
+"""The maps on the GPU and on the CPU are the same."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -7,7 +7,7 @@ import torch
 
 from pytest_xai.bench.bench import Bench
 from pytest_xai.checks._twins import Twin, require_repeatable, tolerance
-from pytest_xai.core.verdict import Finding
+from pytest_xai.core.finding import Finding
 from pytest_xai.errors import NotApplicable
 from pytest_xai.measures import relative_difference
 from pytest_xai.protocol import NamedExplainer
@@ -16,27 +16,28 @@ from pytest_xai.registry import Cost, check
 
 @check(
     family="contract",
-    question="Is the map on the GPU the one on the CPU?",
-    claim="Another device leaves the map as it is, with TF32 switched off.",
+    question="Is the map on the GPU the same as on the CPU?",
+    claim="The maps on the CPU and on the GPU are equal when TF32 is switched off.",
     source="design",
+    figure="largest change of the map, relative to its largest value",
     scope="universal",
-    limit_source="Rounding of a sum over the model, 8 eps sqrt(layers x fan-in), and where that "
-    "is not kept ten times what rounding of the inputs does to the map; a failure in float32 is "
-    "decided in float64.",
+    limit_source="The rounding error of a sum over the model: 8 eps sqrt(layers x fan-in). Where "
+    "that is exceeded, ten times the change that rounding errors of the inputs cause in the map "
+    "is added. A failure in float32 is repeated in float64.",
     cost=Cost(forward=2, explainer_calls=2),
     max_images=4,
     arbitrated=True,
     marks=("gpu",),
 )
 def device_consistent(bench: Bench, explainer: NamedExplainer) -> Finding:
-    """Value per image: the largest change of its map, relative to its largest value."""
-    require_repeatable(explainer, "on another device")
+    """Return per image the largest change of its map, relative to its largest value."""
+    require_repeatable(bench, explainer, "on another device")
     here = bench.inputs.device
     other = _other_device(here)
     if other is None:
         raise NotApplicable("needs a GPU that torch can use")
     with _full_precision():
-        # Not the shared maps: those may have been made with TF32.
+        # The shared maps may have been computed with TF32, so that they cannot be used here.
         maps = bench.explain(explainer, bench.inputs)
         twin = Twin.of(bench, lambda model: model.to(other), device=other)
         outputs = twin.outputs(bench.inputs)
@@ -51,13 +52,13 @@ def device_consistent(bench: Bench, explainer: NamedExplainer) -> Finding:
         values=values,
         limits=limits,
         facts={"change": values, "change of the outputs": apart, "change by rounding": jumps},
-        cause=f"The map on {other} is another one than on {here}: the explainer computes with "
+        cause=f"The map on {other} differs from the map on {here}: the explainer computes with "
         "less precision there, draws or sorts in another order, or mixes devices.",
     )
 
 
 def _other_device(here: torch.device) -> torch.device | None:
-    """The CPU for a GPU, the GPU for the CPU; None: there is none."""
+    """Return the CPU for a GPU and the GPU for the CPU, or None if there is no GPU."""
     if here.type != "cpu":
         return torch.device("cpu")
     return torch.device("cuda") if torch.cuda.is_available() else None
@@ -65,7 +66,7 @@ def _other_device(here: torch.device) -> torch.device | None:
 
 @contextmanager
 def _full_precision() -> Iterator[None]:
-    """Switch TF32 off, which rounds to 10 bits, and give the settings back."""
+    """Switch TF32 off, which rounds to 10 bits, and restore the settings on exit."""
     matmul, cudnn = torch.backends.cuda.matmul, torch.backends.cudnn
     before = matmul.allow_tf32, cudnn.allow_tf32
     matmul.allow_tf32 = cudnn.allow_tf32 = False

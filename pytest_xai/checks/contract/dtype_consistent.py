@@ -1,4 +1,4 @@
-"""In float32 and in float64 the maps are the same, to the precision of float32."""
+"""The maps in float32 and in float64 agree to the precision of float32."""
 
 import math
 from collections.abc import Callable
@@ -12,44 +12,47 @@ from torch.utils._pytree import tree_leaves
 
 from pytest_xai.bench.bench import Bench
 from pytest_xai.checks._twins import Twin, moved, require_repeatable
-from pytest_xai.core.model_layers import rounding
-from pytest_xai.core.verdict import Finding
+from pytest_xai.core.finding import Finding
+from pytest_xai.core.rounding import rounding
 from pytest_xai.errors import GuestError, NotApplicable
 from pytest_xai.protocol import NamedExplainer
 from pytest_xai.registry import Cost, check
 
 _OTHER = {torch.float32: torch.float64, torch.float64: torch.float32}
-# Half precision rounds a number by up to 2^-11 of it, float32 by up to 2^-24.
+# The relative rounding error is up to 2^-11 in half precision and up to 2^-24 in float32.
 _LIMIT = 2.0**-14
 _MARGIN = 10
-# Values below this share of a map's largest are what larger ones left when they cancelled.
+# Values below this share of a map's largest value may be remainders of larger terms that cancel.
 _COUNTED = 0.01
 
 
 @check(
     family="contract",
-    question="Is the map in float32 the one in float64, as far as float32 goes?",
-    claim="Model and inputs in the other of float32 and float64 leave half of the values of the "
-    "maps of half of the images where they are, to 2^-14 of each, and nothing is computed in less.",
+    question="Do the maps in float32 and in float64 agree to the precision of float32?",
+    claim="Between float32 and float64 the median relative change of a map's values is at most "
+    "2^-14 for at least half of the images, and nothing is computed in a lower precision.",
     source="design",
+    figure="median relative change of the map's values between float32 and float64",
     scope="universal",
-    limit_source="An eighth of what half precision rounds at most, 2^-14; where that is not kept, "
-    "also ten times what float32 does to the model's gradient, or by rounding the inputs to the "
-    "map, and what it does to the outputs.",
+    limit_source="An eighth of the largest relative rounding error of half precision: 2^-14. "
+    "Where that is exceeded, two terms are added: ten times the change that float32 causes in "
+    "the model's gradient, or by rounding of the inputs in the map, and the rounding error of "
+    "the outputs.",
     cost=Cost(forward=2, explainer_calls=2),
     max_images=4,
 )
 def dtype_consistent(bench: Bench, explainer: NamedExplainer) -> Finding:
-    """Value per image, the same for all: the typical change of a value, over the larger.
+    """Return the typical relative change of a value of the maps, the same number for all images.
 
-    It is at least the rounding of the coarsest dtype that the explainer computes in. Typical is
-    the median of a map, and the lower median of the images: a unit whose input changes its sign
-    in float32 moves some values of some maps by more than rounding.
+    The number is at least the rounding error of the coarsest dtype that the explainer computes
+    in. "Typical" means the median over the values of a map, and then the lower median over the
+    images: where the input of a unit changes its sign in float32, some values of some maps change
+    by more than the rounding error.
     """
-    require_repeatable(explainer, "in another dtype")
+    require_repeatable(bench, explainer, "in another dtype")
     own = bench.inputs.dtype
     if own not in _OTHER:
-        raise NotApplicable(f"compares float32 with float64; the inputs are in {own}")
+        raise NotApplicable(f"the check compares float32 with float64, and the inputs are in {own}")
     twin = Twin.of(bench, lambda model: model.to(_OTHER[own]), dtype=_OTHER[own])
     _require_precise(bench, twin)
     coarsest = _Coarsest()
@@ -68,7 +71,7 @@ def dtype_consistent(bench: Bench, explainer: NamedExplainer) -> Finding:
     return Finding(
         values=values,
         limits=limits,
-        facts={"typical change": changes, "by float32 rounding of the input": jump},
+        facts={"typical change": changes, "change by float32 rounding of the input": jump},
         notes=_note(double),
         cause="The map is less precise than float32: the explainer computes in "
         f"{_word(coarsest.dtype or 'a lower precision')} or rounds to it.",
@@ -76,7 +79,7 @@ def dtype_consistent(bench: Bench, explainer: NamedExplainer) -> Finding:
 
 
 class _Coarsest(TorchDispatchMode):
-    """Notes the coarsest dtype below float32 in which anything is computed."""
+    """Records the coarsest dtype below float32 in which anything is computed."""
 
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]  # torch's own
@@ -98,7 +101,7 @@ class _Coarsest(TorchDispatchMode):
         return result
 
     def watching(self, call: Callable[..., object]) -> Callable[..., object]:
-        """The same call, watched."""
+        """Return the same call, with its dtypes recorded."""
 
         def watched(*given: Any, **options: Any) -> object:
             with self:
@@ -108,10 +111,10 @@ class _Coarsest(TorchDispatchMode):
 
 
 def _typical(single: Tensor, double: Tensor) -> Tensor:
-    """The median change of the values that count, relative to each, (n,); NaN: an empty map.
+    """Return the median relative change of the values that count, (n,), NaN for a map of zeros.
 
-    Relative to the larger of the two, so that two maps of which nothing is left but rounding are as
-    far apart as rounding of the inputs moves them, whichever has the larger numbers.
+    The change is relative to the larger of the two values. Two maps that consist of rounding errors
+    alone are then as far apart as rounding of the inputs moves them, in either order.
     """
     exact, changed = double.double().flatten(1).abs(), (single.double() - double.double()).abs()
     larger = torch.maximum(exact, single.double().flatten(1).abs())
@@ -121,26 +124,36 @@ def _typical(single: Tensor, double: Tensor) -> Tensor:
 
 
 def _cancelled(bench: Bench, single: Tensor, double: Tensor) -> Tensor:
-    """Whether a map is zero in float64, and in float32 what rounding of the outputs left, (n,)."""
+    """Return where a map is zero in float64 and only rounding error in float32, (n,)."""
     unit = rounding(bench.subject.model, torch.float32) * bench.logits().double().abs().amax(1)
     left = single.double().abs().flatten(1).amax(1) <= unit
     return left & (double.flatten(1).abs().amax(1) == 0)
 
 
 def _elsewhere(twin: Twin, explainer: NamedExplainer, watched: NamedExplainer) -> Tensor:
-    """Maps in the other dtype."""
+    """Return the maps in the other dtype.
+
+    Raises:
+        NotApplicable: the explainer raises in that dtype.
+    """
     try:
         return twin.explain(watched, twin.bench.inputs)
     except GuestError as error:
         try:
             twin.explain(explainer, twin.bench.inputs)
         except GuestError:
-            raise NotApplicable(f"it does not explain in {_word(twin.dtype)}: {error}") from error
+            raise NotApplicable(
+                f"the explainer does not work in {_word(twin.dtype)}: {error}"
+            ) from error
         raise
 
 
 def _require_precise(bench: Bench, twin: Twin) -> None:
-    """Whatever the model itself loses is not the explainer's doing."""
+    """Require that the model itself keeps the precision of float32.
+
+    Raises:
+        NotApplicable: the model loses precision, which is not the explainer's fault.
+    """
     with _Coarsest() as coarsest:
         outputs = twin.outputs(bench.inputs)
     if outputs is None:
@@ -152,7 +165,7 @@ def _require_precise(bench: Bench, twin: Twin) -> None:
 
 
 def _jump(bench: Bench, explainer: NamedExplainer, twin: Twin, double: Tensor) -> Tensor:
-    """What float32 rounding of the inputs does to the float64 maps, (n,)."""
+    """Return the change of the float64 maps by float32 rounding of the inputs, (n,)."""
 
     def explain(inputs: Tensor) -> Tensor:
         if twin.dtype == torch.float64:
@@ -164,9 +177,9 @@ def _jump(bench: Bench, explainer: NamedExplainer, twin: Twin, double: Tensor) -
 
 
 def _of_gradients(bench: Bench, twin: Twin) -> Tensor:
-    """What the model's own gradient loses in float32, (n,); NaN: there is none.
+    """Return the relative change of the model's own gradient in float32, (n,), NaN without one.
 
-    Behind a normalisation of few values it is what large terms leave when they cancel.
+    After a normalisation of few values the gradient is a remainder of large terms that cancel.
     """
     if not bench.differentiable:
         return torch.full((len(bench),), math.nan, dtype=torch.float64)
@@ -183,9 +196,10 @@ def _of_gradients(bench: Bench, twin: Twin) -> Tensor:
 
 
 def _of_outputs(bench: Bench, double: Tensor) -> Tensor:
-    """Rounding of the outputs in float32, relative to a value of the map, (n,).
+    """Return the rounding error of the float32 outputs, relative to a typical map value, (n,).
 
-    Occlusion and its kind subtract outputs, whose rounding does not shrink with their difference.
+    Occlusion and similar methods subtract outputs, and the rounding error of an output does not
+    shrink with the difference.
     """
     sizes = double.double().abs().flatten(1)
     typical = sizes.masked_fill(~_counts(sizes), math.nan).nanmedian(1).values
@@ -194,7 +208,7 @@ def _of_outputs(bench: Bench, double: Tensor) -> Tensor:
 
 
 def _counts(sizes: Tensor) -> Tensor:
-    """Which values of the maps (n, values) count: what is left of cancelling does not."""
+    """Return which values of the maps count, (n, values): remainders of cancelled terms do not."""
     return sizes > _COUNTED * sizes.amax(1, keepdim=True)
 
 
@@ -202,7 +216,7 @@ def _note(double: Tensor) -> tuple[str, ...]:
     if double.dtype == torch.float64:
         return ()
     dtype = _word(double.dtype)
-    return (f"It returns {dtype} for inputs in float64: float64 decides nothing of it.",)
+    return (f"The explainer returns {dtype} for inputs in float64, so that float64 cannot decide.",)
 
 
 def _word(dtype: torch.dtype | str) -> str:

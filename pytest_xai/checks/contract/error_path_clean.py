@@ -1,4 +1,4 @@
-"""A call that failed in the middle leaves the model and the process as it found them."""
+"""A call that fails in the middle leaves the model and the process unchanged."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -8,33 +8,34 @@ import torch
 from torch import Tensor, nn
 
 from pytest_xai.bench.bench import Bench
-from pytest_xai.bench.guarded_call import called
+from pytest_xai.bench.guarded_call import call_user_code
+from pytest_xai.core.finding import Finding
 from pytest_xai.core.seeds import seeded
-from pytest_xai.core.verdict import Finding
 from pytest_xai.errors import GuestError, NotApplicable
-from pytest_xai.protocol import NEEDS_NEW, NamedExplainer, archive_of
+from pytest_xai.protocol import NamedExplainer
 from pytest_xai.registry import Cost, check
 
 
 @check(
     family="contract",
     question="Does the explainer clean up when the model raises in the middle?",
-    claim="After a call in which the model raised, forward or backward, hooks, modes, weights, "
-    "gradients, attributes and settings are what they were, and the error was passed on.",
+    claim="When the model raises in a forward or backward pass, the explainer passes the error "
+    "on and leaves hooks, modes, weights, gradients, attributes and settings unchanged.",
     source="design",
+    figure="number of changes that the explainer left after a call in which the model raised",
     scope="universal",
-    limit_source="The contract: nothing is changed.",
+    limit_source="The contract: no change is allowed.",
     cost=Cost(forward=1, explainer_calls=1),
     max_images=2,
 )
 def error_path_clean(bench: Bench, explainer: NamedExplainer) -> Finding:
-    """Value per image, the same for all: how many things the calls that failed left behind.
+    """Return the number of changes left by the failed calls, the same number for all images.
 
-    The layer in the middle of those that the model runs raises in the forward pass, and in another
-    call the last one in the backward pass, or after it ran where that has no gradient.
+    In one call the middle layer of those that the model runs raises in the forward pass. In another
+    call the last layer raises in the backward pass, or after its forward pass if its output has no
+    gradient.
     """
-    if archive_of(explainer) is not None:
-        raise NotApplicable(NEEDS_NEW)
+    bench.require_new_maps(explainer)
     layers = _ran(bench)
     left: dict[str, list[str]] = {}
     for layer, backward in ((layers[len(layers) // 2], False), (layers[-1], True)):
@@ -43,13 +44,13 @@ def error_path_clean(bench: Bench, explainer: NamedExplainer) -> Finding:
         if fault.reached:
             left[fault.reached] = [*left.get(fault.reached, []), *found]
     if not left:
-        raise NotApplicable("it does not run the model's layers as modules")
-    counts = {f"left after an error {way}": len(found) for way, found in left.items()}
+        raise NotApplicable("the explainer does not run the model's layers as modules")
+    counts = {f"left after an error in the {way} pass": len(found) for way, found in left.items()}
     return Finding(
         values=torch.full((len(bench),), float(sum(counts.values()))),
         facts={name: torch.full((len(bench),), float(count)) for name, count in counts.items()},
         cause=" ".join(
-            f"The model raised in its {way} pass, and of the call there is left: {_listed(found)}."
+            f"After an error in the model's {way} pass the explainer left: {_listed(found)}."
             for way, found in left.items()
             if found
         ),
@@ -57,7 +58,7 @@ def error_path_clean(bench: Bench, explainer: NamedExplainer) -> Finding:
 
 
 class _PlantedError(RuntimeError):
-    """What the layer raises."""
+    """The error that the check lets a layer raise."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -65,8 +66,9 @@ class _Fault:
     """A layer that raises.
 
     Attributes:
-        backward: in the backward pass; where its output has none, after the forward pass.
-        reached: the pass in which it did, "forward" or "backward"; empty: it was never run.
+        backward: raise in the backward pass, or after the forward pass if the output of the layer
+            has no gradient; otherwise raise before the forward pass.
+        reached: the pass in which the layer raised, "forward" or "backward", or "" if none.
     """
 
     backward: bool
@@ -74,7 +76,7 @@ class _Fault:
 
     @contextmanager
     def planted(self, layer: nn.Module) -> Iterator[None]:
-        """Let the layer raise inside."""
+        """Let the layer raise inside the context."""
 
         def before(*_: object) -> None:
             self._raise("forward")
@@ -101,23 +103,29 @@ class _Fault:
 
 
 def _attempt(bench: Bench, explainer: NamedExplainer, layer: nn.Module, fault: _Fault) -> list[str]:
-    """What is left of a call in which the layer raises."""
+    """Return descriptions of the changes left by a call in which the layer raises.
+
+    Raises:
+        GuestError: the explainer raised before it ran the layer.
+    """
     inputs, targets = bench.inputs.clone(), bench.targets.clone()
     options = {"baseline": bench.baseline.clone()} if explainer.traits.needs_baseline else {}
     left = []
-    # The fault goes first: the guard shall not take it for the explainer's.
+    # The fault is removed first, so that the guard does not take it for a change by the explainer.
     with (
         bench.guard.watch() as effects,
         seeded(bench.derive_seed("error path")),
         fault.planted(layer),
     ):
         try:
-            called(
+            call_user_code(
                 f"explainer {explainer.name!r}",
                 lambda: explainer.call(bench.subject.model, inputs, targets, **options),
             )
             if fault.reached:
-                left.append("no error at all: it was swallowed, and something was returned")
+                left.append(
+                    "no error at all (it was swallowed, and the explainer returned normally)"
+                )
         except GuestError:
             if not fault.reached:
                 raise
@@ -130,7 +138,11 @@ def _attempt(bench: Bench, explainer: NamedExplainer, layer: nn.Module, fault: _
 
 
 def _ran(bench: Bench) -> list[nn.Module]:
-    """The layers that the model runs as modules, in order, one as often as it runs."""
+    """Return the layers that the model runs as modules, in order, each as often as it runs.
+
+    Raises:
+        NotApplicable: the model runs none of its layers as a module.
+    """
     ran: list[nn.Module] = []
 
     def note(module: nn.Module, _: object) -> None:
@@ -153,6 +165,6 @@ def _ran(bench: Bench) -> list[nn.Module]:
 
 
 def _listed(found: list[str]) -> str:
-    """The first few, and how many there are."""
+    """Return the first three descriptions and the number of the others."""
     shown = "; ".join(found[:3])
     return f"{shown} (and {len(found) - 3} more)" if len(found) > 3 else shown

@@ -1,59 +1,60 @@
-"""No map holds NaN or infinite values, on the images and on inputs where methods divide by zero."""
+"""Maps hold no NaN or infinite value, also for inputs at which methods divide by zero."""
 
 import torch
 from torch import Tensor
 
 from pytest_xai.bench.bench import ROUND, Bench
-from pytest_xai.core.verdict import Finding
+from pytest_xai.core.attribution import normalise
+from pytest_xai.core.finding import Finding
 from pytest_xai.errors import InvalidAttribution
-from pytest_xai.protocol import NamedExplainer, archive_of, normalise
+from pytest_xai.protocol import NamedExplainer
 from pytest_xai.registry import Cost, check
 
 
 @check(
     family="contract",
-    question="Are all values of the maps finite numbers?",
-    claim="Maps of the images, of the baseline and of a constant image hold no NaN and no inf.",
+    question="Are all values of the maps finite?",
+    claim="The maps of the image, of the baseline and of a constant image hold no NaN or "
+    "infinite value.",
     source="design",
+    figure="number of the three maps that hold NaN or infinite values",
     scope="universal",
-    limit_source="The contract: no such value at all.",
+    limit_source="The contract: no such value is allowed.",
     cost=Cost(explainer_calls=3),
     max_images=ROUND,
 )
 def finite(bench: Bench, explainer: NamedExplainer) -> Finding:
-    """Value per image: how many of its three maps hold a value that is not finite.
+    """Return per image how many of its three maps hold a value that is not finite.
 
-    Where input and baseline agree, differences are zero, and rules that divide by them give NaN;
-    a constant image has no contrast to normalise by. Stored maps are those of the images alone.
+    Where the input equals the baseline, rules that divide by their difference give NaN, and a
+    constant image has no contrast to normalise by. Stored maps exist for the images only.
     """
     inputs = bench.inputs
     mean = inputs.flatten(1).mean(1).reshape(-1, *[1] * (inputs.ndim - 1))
-    kinds = {
-        "image": inputs,
-        "baseline as the image": bench.baseline,
-        "constant image": mean.expand_as(inputs),
-    }
-    if archive_of(explainer) is not None:
-        kinds = {"image": inputs}
+    kinds = {"image": inputs}
+    if bench.can_explain(explainer):
+        kinds |= {
+            "baseline as the image": bench.baseline,
+            "constant image": mean.expand_as(inputs),
+        }
     bad = {kind: _not_finite(bench, explainer, batch) for kind, batch in kinds.items()}
     found = [kind for kind, values in bad.items() if values.any()]
     return Finding(
         values=torch.stack(list(bad.values())).sum(0),
-        cause=f"NaN or infinite values in the map of the {', the '.join(found)}." if found else "",
+        cause=f"The map of the {', the '.join(found)} holds NaN or infinite values."
+        if found
+        else "",
         facts={f"not finite: {kind}": values for kind, values in bad.items()},
     )
 
 
 def _not_finite(bench: Bench, explainer: NamedExplainer, inputs: Tensor) -> Tensor:
-    """Per image 1 if its map holds a value that is not finite, (n,)."""
+    """Return per image 1 if its map holds a value that is not finite, and 0 otherwise, (n,)."""
     start, parts = 0, []
     for chunk in bench.chunks():
         batch = inputs[start : start + len(chunk)]
         start += len(chunk)
-        if archive_of(explainer) is not None:
-            output = chunk.output(explainer)
-        else:
-            output = chunk.call(explainer, batch, chunk.targets, baseline=chunk.baseline).output
+        output = chunk.output(explainer, batch)
         try:
             normalise(output, batch)
         except InvalidAttribution as error:

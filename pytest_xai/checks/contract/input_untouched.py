@@ -1,25 +1,26 @@
-"""The explainer leaves the tensors that it is given as they are."""
+"""The explainer does not change the tensors that it receives."""
 
 import torch
 
 from pytest_xai.bench.bench import ROUND, Bench
-from pytest_xai.core.verdict import Finding
+from pytest_xai.core.finding import Finding
 from pytest_xai.protocol import NamedExplainer
 from pytest_xai.registry import Cost, check
 
 
 @check(
     family="contract",
-    question="Are inputs, targets and baseline untouched after the call?",
-    claim="Values, requires_grad and .grad of the arguments are what they were.",
+    question="Are inputs, targets and baseline unchanged after the call?",
+    claim="The explainer leaves values, requires_grad and .grad of its arguments unchanged.",
     source="design",
+    figure="number of changes to the arguments of the explainer",
     scope="universal",
-    limit_source="The contract: nothing is changed.",
+    limit_source="The contract: no change is allowed.",
     cost=Cost(explainer_calls=1),
     max_images=ROUND,
 )
 def input_untouched(bench: Bench, explainer: NamedExplainer) -> Finding:
-    """Value per image: how many of its arguments were changed."""
+    """Return per image the number of changes that the call made to its arguments."""
     values, touched = [], []
     for chunk in bench.chunks():
         call = chunk.call(explainer, chunk.inputs, chunk.targets, baseline=chunk.baseline)
@@ -28,7 +29,7 @@ def input_untouched(bench: Bench, explainer: NamedExplainer) -> Finding:
     changed = ", ".join(dict.fromkeys(touched))
     return Finding(
         values=torch.cat(values),
-        cause=f"The explainer changed {changed}: clone or detach what it is given."
+        cause=f"The explainer changed {changed}: clone or detach its arguments first."
         if changed
         else "",
     )

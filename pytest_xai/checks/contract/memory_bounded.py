@@ -1,4 +1,4 @@
-"""However often the explainer is called, what it keeps of its calls stays bounded."""
+"""The memory that the explainer keeps stays bounded, however often it is called."""
 
 import gc
 from collections.abc import Callable
@@ -9,40 +9,41 @@ from torch import Tensor, nn
 from torch.nn.modules import module as every_module
 
 from pytest_xai.bench.bench import Bench
-from pytest_xai.core.verdict import Finding
+from pytest_xai.core.finding import Finding
 from pytest_xai.errors import NotApplicable
-from pytest_xai.protocol import NEEDS_NEW, NamedExplainer, archive_of
+from pytest_xai.protocol import NamedExplainer
 from pytest_xai.registry import Cost, check
 
-# Calls by which every explainer is judged; and one that keeps more after each of them: a cache
-# may fill up to half as many entries.
+# The number of calls for every explainer, and for one that keeps more memory after each of them.
+# A cache may fill up within the first half of the calls.
 _CALLS, _MANY = 6, 64
-# An object may live a call longer than the rest: the least and the most of so many counts.
+# An object may live one call longer than the others, so that this many counts are compared.
 _SPREAD = 4
 
 
 @check(
     family="contract",
-    question="Can the explainer be called for ever without filling the memory?",
-    claim="Call after call, the tensors that are kept, and the hooks and attributes of the model, "
-    "become no more; a cache may hold 32 calls.",
+    question="Can the explainer be called any number of times without filling the memory?",
+    claim="Repeated calls do not increase the tensors kept in memory, nor the hooks and "
+    "attributes of the model. A cache may hold 32 calls.",
     source="design",
+    figure="growth per call, in tensor values plus hooks and attributes of the model",
     scope="universal",
-    limit_source="The contract: nothing grows.",
+    limit_source="The contract: no growth is allowed.",
     cost=Cost(explainer_calls=1),
     max_images=_CALLS,
 )
 def memory_bounded(bench: Bench, explainer: NamedExplainer) -> Finding:
-    """Value per image, the same for all: what every call adds, in values of tensors and entries.
+    """Return the growth per call, in values of tensors plus entries, the same for all images.
 
-    Tensors are those that Python's garbage collector can see and that were made since the first
-    call; on a GPU, also what its allocator has handed out, which graphs kept in C++ are part of.
+    The check counts the tensors that Python's garbage collector can see and that were made since
+    the first call. On a GPU it also counts the memory of the allocator, which includes graphs that
+    are kept in C++.
     """
-    if archive_of(explainer) is not None:
-        raise NotApplicable(NEEDS_NEW)
+    bench.require_new_maps(explainer)
     growth = _growth(bench, explainer)
     if growth.total > 0 and _growth(bench, _bare(explainer)).total > 0:
-        raise NotApplicable("the model itself keeps more with every call")
+        raise NotApplicable("the model itself keeps more memory with every call")
     shape = (len(bench),)
     return Finding(
         values=torch.full(shape, growth.total),
@@ -56,7 +57,12 @@ def memory_bounded(bench: Bench, explainer: NamedExplainer) -> Finding:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class _Kept:
-    """What is kept: values in tensors, entries in the model; or how much more with every call."""
+    """The memory in use, or its growth per call.
+
+    Attributes:
+        numbers: values in tensors.
+        entries: hooks and attributes of the model.
+    """
 
     numbers: float
     entries: float
@@ -67,13 +73,16 @@ class _Kept:
 
 
 def _growth(bench: Bench, explainer: NamedExplainer) -> _Kept:
-    """What every call adds, in one call of the bench: hooks must not be put back between."""
+    """Return the growth per call, measured within one call of the bench.
+
+    Within one call, since the bench removes left hooks after each of its calls.
+    """
     counts: list[_Kept] = []
 
     def again(model: nn.Module, inputs: Tensor, targets: Tensor, **baseline: Tensor) -> Tensor:
         def once(number: int) -> None:
             row = slice(number % len(inputs), number % len(inputs) + 1)
-            # No input comes twice: what is kept by content would not be kept again.
+            # All inputs differ, since a cache by content does not grow for equal ones.
             image = inputs[row] * (1 - number // len(inputs) / 1024)
             options = {name: tensor[row].clone() for name, tensor in baseline.items()}
             explainer.call(model, image, targets[row].clone(), **options)
@@ -89,9 +98,9 @@ def _growth(bench: Bench, explainer: NamedExplainer) -> _Kept:
 
 
 def _calls(once: Callable[[int], None], note: Callable[[], None], counts: list[_Kept]) -> None:
-    """Call once to warm up, then a few times; many times if more is kept after the last."""
+    """Call once to warm up, then a few times, and many times if the memory has grown by then."""
     once(0)
-    # What there is already is out of the collector's sight: it is much, and none of it is new.
+    # Hide existing objects from the collector: they are many, and none of them is new.
     gc.freeze()
     try:
         note()
@@ -108,7 +117,7 @@ def _calls(once: Callable[[int], None], note: Callable[[], None], counts: list[_
 
 
 def _slope(counts: list[float]) -> float:
-    """How much more there is per call in the second half, 0 unless it is certainly more."""
+    """Return the growth per call in the second half, and 0 unless the growth is certain."""
     half = len(counts) // 2
     if len(counts) <= _CALLS:
         return 0.0
@@ -119,7 +128,7 @@ def _slope(counts: list[float]) -> float:
 
 def _count(model: nn.Module, device: torch.device) -> _Kept:
     gc.collect()
-    # By type: some objects raise when they are asked for their class.
+    # `type` instead of `isinstance`: some objects raise when their `__class__` is read.
     numbers = sum(thing.numel() for thing in gc.get_objects() if issubclass(type(thing), Tensor))
     if device.type == "cuda":
         numbers = max(numbers, torch.cuda.memory_allocated(device) // 4)
@@ -134,7 +143,7 @@ def _count(model: nn.Module, device: torch.device) -> _Kept:
 
 
 def _bare(explainer: NamedExplainer) -> NamedExplainer:
-    """In the explainer's place a pass of the model, forward and where it can be backward."""
+    """Return an explainer that only runs the model, forward and if possible backward."""
 
     def call(model: nn.Module, inputs: Tensor, _: Tensor, **__: Tensor) -> Tensor:
         inputs = inputs.detach().requires_grad_()
@@ -150,9 +159,11 @@ def _cause(growth: _Kept) -> str:
     parts = []
     if growth.numbers:
         parts.append(
-            f"tensors of {growth.numbers:.4g} values (graphs, inputs or maps in a list or a cache "
-            "without a bound; detach them, and drop them)"
+            f"tensors of {growth.numbers:.4g} values (graphs, inputs or maps in an unbounded list "
+            "or cache: detach and drop them)"
         )
     if growth.entries:
-        parts.append(f"{growth.entries:.2g} hooks or attributes in the model (remove them)")
+        parts.append(
+            f"{growth.entries:.2g} hooks or attributes of the model (remove them after the call)"
+        )
     return f"Every call keeps {' and '.join(parts)}." if parts else ""

@@ -1,11 +1,11 @@
-"""The map depends on the values of the inputs, not on how they lie in memory."""
+"""The map does not depend on the memory layout of the inputs and the weights."""
 
 import torch
 from torch import Tensor, nn
 
 from pytest_xai.bench.bench import Bench
 from pytest_xai.checks._twins import Twin, laid_out, require_repeatable, taken, tolerance
-from pytest_xai.core.verdict import Finding
+from pytest_xai.core.finding import Finding
 from pytest_xai.errors import NotApplicable
 from pytest_xai.measures import relative_difference
 from pytest_xai.protocol import NamedExplainer
@@ -16,24 +16,25 @@ _CHANNELS_LAST = {4: torch.channels_last, 5: torch.channels_last_3d}
 
 @check(
     family="contract",
-    question="Is the map the same however the inputs and the weights lie in memory?",
-    claim="Inputs that are channels-last, a slice of a larger tensor or an expanded image, and "
-    "channels-last weights, leave the map as it is.",
+    question="Is the map the same for every memory layout of the inputs and the weights?",
+    claim="The map stays the same when inputs and weights are channels-last, when the inputs are a "
+    "slice of a larger tensor, and when they are an expanded image.",
     source="design",
+    figure="largest change of the map, relative to its largest value",
     scope="universal",
-    limit_source="Rounding of a sum over the model, 8 eps sqrt(layers x fan-in), and where that "
-    "is not kept ten times what rounding of the inputs does to the map; a failure in float32 is "
-    "decided in float64.",
+    limit_source="The rounding error of a sum over the model: 8 eps sqrt(layers x fan-in). Where "
+    "that is exceeded, ten times the change that rounding errors of the inputs cause in the map "
+    "is added. A failure in float32 is repeated in float64.",
     cost=Cost(forward=4, explainer_calls=4),
     max_images=4,
     arbitrated=True,
 )
 def memory_format_consistent(bench: Bench, explainer: NamedExplainer) -> Finding:
-    """Value per image: the largest change of its map, relative to its largest value.
+    """Return per image the largest change of its map, relative to its largest value.
 
-    A layout that changes the outputs of the model, or that it does not take, is left out.
+    The check leaves out a layout that the model does not accept or that changes its outputs.
     """
-    require_repeatable(explainer, "in another order of memory")
+    require_repeatable(bench, explainer, "for another memory layout")
     maps = bench.maps(explainer)
     changes = {
         name: change
@@ -45,24 +46,24 @@ def memory_format_consistent(bench: Bench, explainer: NamedExplainer) -> Finding
         if change is not None
     }
     if not changes:
-        raise NotApplicable("the model takes inputs of one layout only")
+        raise NotApplicable("the model accepts inputs of one memory layout only")
     values = torch.stack(list(changes.values())).nan_to_num(-1).amax(0)
     values = values.masked_fill(values < 0, torch.nan)
     limits, jumps = tolerance(bench, explainer, maps, values)
-    guilty = [name for name, change in changes.items() if (change > limits).any()]
+    changing = [name for name, change in changes.items() if (change > limits).any()]
     return Finding(
         values=values,
         limits=limits,
         facts={**{f"change {n}": c for n, c in changes.items()}, "change by rounding": jumps},
-        cause=f"The map changes when memory is {', '.join(guilty)}: something reads it in the "
-        "order of memory (as_strided, data_ptr, a raw buffer), not by its elements."
-        if guilty
+        cause=f"The map changes when the inputs are {', '.join(changing)}: the explainer reads "
+        "values in the order of memory (as_strided, data_ptr, a raw buffer), not by index."
+        if changing
         else "",
     )
 
 
 def _channels_last(bench: Bench, explainer: NamedExplainer, maps: Tensor) -> Tensor | None:
-    """Weights and inputs with channels last; inputs of one channel are the same in both."""
+    """Return the change with channels-last weights and inputs, (n,), or None if left out."""
     layout = _CHANNELS_LAST.get(bench.inputs.ndim)
     if layout is None:
         return None
@@ -85,20 +86,24 @@ def _with_weights_last(model: nn.Module) -> nn.Module:
 
 
 def _sliced(bench: Bench, explainer: NamedExplainer, maps: Tensor) -> Tensor | None:
+    """Return the change with inputs that are a slice, (n,), or None if left out."""
     if not _agrees(bench, taken(bench, bench.subject.model, _between(bench.inputs))):
         return None
     return relative_difference(bench.explain(laid_out(explainer, _between), bench.inputs), maps)
 
 
 def _between(inputs: Tensor) -> Tensor:
-    """The inputs as every second value of a tensor of zeros."""
+    """Return the inputs as every second column of a larger tensor of zeros."""
     wide = inputs.new_zeros((*inputs.shape[:-1], 2 * inputs.shape[-1] + 1))
     wide[..., 1::2] = inputs
     return wide[..., 1::2]
 
 
 def _expanded(bench: Bench, explainer: NamedExplainer, maps: Tensor) -> Tensor | None:
-    """The first image twice, with one memory; compared with itself twice, with two."""
+    """Return the change with an expanded input, (n,), or None if left out.
+
+    A batch of the first image twice that shares one image in memory is compared with a copied one.
+    """
     if len(bench) < 2:
         return None
     pair = bench.view(0, 2)
@@ -117,7 +122,7 @@ def _expanded(bench: Bench, explainer: NamedExplainer, maps: Tensor) -> Tensor |
 
 
 def _agrees(bench: Bench, outputs: Tensor | None) -> bool:
-    """Whether the model took the inputs and gave its outputs."""
+    """Return whether the model accepted the inputs and returned its usual outputs."""
     return outputs is not None and _near(outputs, bench.logits(), bench.rounding)
 
 

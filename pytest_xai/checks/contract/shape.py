@@ -3,24 +3,27 @@
 import torch
 
 from pytest_xai.bench.bench import ROUND, Bench
-from pytest_xai.core.verdict import Finding
+from pytest_xai.core.attribution import normalise
+from pytest_xai.core.finding import Finding
 from pytest_xai.errors import InvalidAttribution
-from pytest_xai.protocol import NamedExplainer, normalise
+from pytest_xai.protocol import NamedExplainer
 from pytest_xai.registry import Cost, check
 
 
 @check(
     family="contract",
-    question="Does every map have the shape of what it explains?",
-    claim="The explainer returns a floating tensor with one map per input, in a batch and alone.",
+    question="Does every map have the shape of its input?",
+    claim="The explainer returns a floating-point tensor with one map of the right shape per "
+    "input, for a batch and for a single image.",
     source="design",
+    figure="number of calls that returned no valid map of the image (0 or 1)",
     scope="universal",
-    limit_source="The contract: no image without its map.",
+    limit_source="The contract: every image has its map.",
     cost=Cost(explainer_calls=2),
     max_images=ROUND,
 )
 def shape(bench: Bench, explainer: NamedExplainer) -> Finding:
-    """Value per image: 1 if the call that explains it returned no such maps, else 0."""
+    """Return per image 1 if the call that explained it returned no valid maps, and 0 otherwise."""
     values, cause = torch.zeros(len(bench)), ""
     start = 0
     alone = bench.view(0, 1)

@@ -1,37 +1,40 @@
-"""The map of an image answers to its own target, and to no other image's."""
+"""The map of an image depends on its own target and on no other target of the batch."""
 
 import torch
 from torch import Tensor
 
 from pytest_xai.bench.bench import ROUND, Bench
-from pytest_xai.core.verdict import Finding
+from pytest_xai.core.finding import Finding
 from pytest_xai.errors import NotApplicable
 from pytest_xai.measures import relative_difference
 from pytest_xai.protocol import NamedExplainer
 from pytest_xai.registry import Cost, check
 
 _ALTERNATIVES = 3
-# Below this, two logits add up to the same for all images: each is the other with the sign turned.
+# Below this, the sum of two logits is the same for all images: one is the other, sign-flipped.
 _MIRRORED = 1e-3
 
 
 @check(
     family="contract",
     question="Does the map of an image change when another class is explained?",
-    claim="Another target gives another map; another image's target does not.",
+    claim="The map of an image changes with its own target, and not with the target of another "
+    "image.",
     source="adebayo2018",
+    figure="largest change of the map for another target, relative to its largest value",
     scope="universal",
     direction=">=",
-    limit_source="Rounding of a sum over the model: 8 eps sqrt(layers x fan-in): any change "
-    "beyond it counts.",
+    limit_source="The rounding error of a sum over the model: 8 eps sqrt(layers x fan-in). Any "
+    "larger change counts.",
     cost=Cost(forward=1, explainer_calls=5),
     max_images=ROUND,
     arbitrated=True,
 )
 def target_sensitive(bench: Bench, explainer: NamedExplainer) -> Finding:
-    """Value per image: the largest change of its map over three other targets.
+    """Return per image the largest change of its map over three other targets.
 
-    Relative to its largest value; zero where it changed with a target that is not its own.
+    The change is relative to the largest value of the map, and 0 for an image whose map changed
+    with the target of another image.
     """
     if explainer.traits.class_agnostic:
         raise NotApplicable("the explainer is declared class-agnostic")
@@ -41,10 +44,10 @@ def target_sensitive(bench: Bench, explainer: NamedExplainer) -> Finding:
     response = torch.full((len(bench),), torch.nan, dtype=torch.float64, device=original.device)
     leak = torch.zeros_like(response)
     odd = torch.arange(len(bench), device=original.device) % 2 == 1
-    everyone = torch.ones_like(odd)
+    all_images = torch.ones_like(odd)
     for step in range(1, min(_ALTERNATIVES, bench.classes - 1) + 1):
-        # The other half keeps its targets: what changes there follows somebody else's.
-        for half in (odd, ~odd) if step == 1 else (everyone,):
+        # The other half keeps its targets: a change there follows the target of another image.
+        for half in (odd, ~odd) if step == 1 else (all_images,):
             targets = torch.where(half, (bench.targets + step) % bench.classes, bench.targets)
             change = relative_difference(bench.explain(explainer, bench.inputs, targets), original)
             response[half] = torch.fmax(response[half], change[half])
@@ -57,27 +60,27 @@ def target_sensitive(bench: Bench, explainer: NamedExplainer) -> Finding:
     return Finding(
         values=torch.where(leaking, torch.zeros_like(response), response),
         limits=bench.rounding,
-        facts={"change with its own target": response, "change with others' targets": leak},
-        left_out={"zero maps, or classes that mirror each other": int(response.isnan().sum())},
+        facts={"change with its own target": response, "change with another image's target": leak},
+        left_out={"zero maps, or logits of opposite sign": int(response.isnan().sum())},
         cause=_cause(response, bench.rounding, leaks=bool(leaking.any())),
     )
 
 
 def _cause(response: Tensor, rounding: float, *, leaks: bool) -> str:
     if leaks:
-        return "The map follows another image's target: one target is used for the whole batch."
+        return "The map depends on another image's target: one target is used for the whole batch."
     if not (response > rounding).any():
         return (
-            "The map is the same for every target. If that is so by construction, declare the "
-            "explainer with class_agnostic=True."
+            "The map is the same for every target. If the method ignores the target by design, "
+            "declare the explainer with class_agnostic=True."
         )
     return "For some images the map is the same for every target."
 
 
 def _mirrored(bench: Bench) -> bool:
-    """Whether there are two classes whose logits add up to a constant.
+    """Return whether there are two classes whose logits add up to a constant.
 
-    Then their gradients differ by the sign alone, and absolute maps rightly agree.
+    Their gradients then differ in the sign alone, and absolute maps are rightly the same.
     """
     if bench.classes != 2:
         return False

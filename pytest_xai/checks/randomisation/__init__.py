@@ -1,1 +1,1 @@
-"""Sanity checks: the map must depend on what the model has learned."""
+"""Sanity checks: the map must depend on the trained weights."""

@@ -1,4 +1,4 @@
-"""Maps of one explainer on models whose weights are drawn anew: what the checks here share."""
+"""Compares the maps of an explainer before and after weights are re-initialised."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -8,13 +8,13 @@ from torch import Tensor, nn
 
 from pytest_xai.bench.bench import Bench
 from pytest_xai.bench.guard import Guard
-from pytest_xai.bench.guarded_call import called
-from pytest_xai.checks.randomisation._similarities import FIGURE, Form
+from pytest_xai.bench.guarded_call import call_with_model
+from pytest_xai.checks.randomisation._similarities import FIGURE, PreparedMaps
+from pytest_xai.core.finding import Finding
 from pytest_xai.core.model_layers import layers
 from pytest_xai.core.seeds import seeded
-from pytest_xai.core.verdict import Finding
 from pytest_xai.errors import NotApplicable
-from pytest_xai.measures.reference_maps import halfway, partners
+from pytest_xai.measures.reference_maps import halfway, other_images
 from pytest_xai.perturbations.cascade import redraw
 from pytest_xai.protocol import NamedExplainer, named
 
@@ -24,24 +24,23 @@ __all__ = [
     "compared",
     "draws",
     "layer_names",
+    "notes_on_kept",
     "plainly",
     "randomised",
-    "redrawn",
-    "said_of_kept",
+    "reinitialised",
 ]
 
-# Images that share a draw of the weights. As many as fit one batch of the largest inputs: a round
-# has two draws or more, and large models no smaller batches for it.
+# Images that share re-initialised weights: as many as fit in one batch of the largest inputs. So a
+# round has two sets of weights or more, and large models need no smaller batches.
 _PER_DRAW = 16
 _NAMED = 4
+_GRADIENTS = f"{FIGURE} of the model's own gradients"
 
 _BLIND = (
-    "The map shows the input, not the model: it would look the same for a model that has learned "
-    "nothing."
+    "The map shows the input, not the model: it would look similar for a model with random weights."
 )
 _CONSTANT = (
-    "The map is constant: it points to no place, for this model and for one that has learned "
-    "nothing."
+    "The map is constant: it highlights nothing, for this model and for one with random weights."
 )
 
 
@@ -54,22 +53,22 @@ def _gradient(model: nn.Module, inputs: Tensor, targets: Tensor) -> Tensor:
 
 GRADIENT = named(_gradient)
 
-# (images, explainer, guard of another model or None) to maps.
+# A function from (images, explainer, guard of another model or None) to maps.
 Explain = Callable[[Bench, NamedExplainer, Guard | None], Tensor]
 
 
 def plainly(bench: Bench, explainer: NamedExplainer, on: Guard | None) -> Tensor:
-    """The explainer's maps of the bench's images, of the subject's model or another one."""
+    """Return maps of the bench's images, for the subject's model or for another one."""
     return bench.maps(explainer) if on is None else bench.explain(explainer, bench.inputs, on=on)
 
 
 def draws(
     bench: Bench, explainer: NamedExplainer, explain: Explain = plainly
 ) -> Iterator[tuple[Bench, Tensor]]:
-    """The images in groups, each for a draw of its own, with their maps on the trained model.
+    """Yield the images in groups that share weights, with their maps on the trained model.
 
-    A stochastic explainer's maps are made group by group: its noise has then the same seed before
-    and after, and noise is not taken for a change.
+    The maps of a stochastic explainer are made group by group. So its noise has the same seed
+    before and after, and is not mistaken for a change.
     """
     size = min(_PER_DRAW, bench.batch_size)
     groups = [
@@ -83,29 +82,29 @@ def draws(
 
 
 def layer_names(bench: Bench) -> list[str]:
-    """The model's layers in the order of execution.
+    """Return the names of the model's layers in the order of execution.
 
     Raises:
-        NotApplicable: it has none.
+        NotApplicable: the model has no layers with parameters.
     """
     model = bench.subject.model
     with bench.guard.watch(), seeded(0):
-        names = called("the model", lambda: layers(model, bench.inputs[:1]))
+        names = call_with_model(lambda: layers(model, bench.inputs[:1]))
     if not names:
         raise NotApplicable("the model has no parameters")
     return names
 
 
-def redrawn(
+def reinitialised(
     bench: Bench, names: Sequence[str], order: str, *, kept: dict[str, None], draw: int = 0
 ) -> Iterator[Guard]:
-    """The model after each step of an order, each time the same copy, guarded.
+    """Yield the guarded model after each step of an order; it is one copy that changes.
 
     Args:
-        bench: of the images that share the draw.
+        bench: of the images that share the weights.
         names: see `layer_names`.
         order: see `pytest_xai.perturbations.cascade.redraw`.
-        kept: takes up the names of what could not be drawn.
+        kept: collects the names of parameters that could not be re-initialised.
         draw: another number gives other weights.
     """
     model = bench.copied_model()
@@ -120,9 +119,9 @@ def redrawn(
 
 @dataclass(frozen=True, slots=True)
 class _Steps:
-    """Original maps, their similarities to those of each step, (n, steps) by name, and the last."""
+    """The original maps, their similarities to each step, (n, steps) by name, and the last maps."""
 
-    original: Form
+    original: PreparedMaps
     similar: Mapping[str, Tensor]
     last: Tensor
 
@@ -130,25 +129,25 @@ class _Steps:
     def figures(self) -> Tensor:
         """The mean similarity over the steps, (n,)."""
         steps = self.similar[FIGURE]
-        # Of a neuron that is off, maps are constant rightly: a single step may change that.
+        # The map of a neuron that is off is rightly constant; a single step may change that.
         return torch.where(self.original.constant, steps.amin(1), steps.nanmean(1))
 
 
-def _walked(
+def _compare_steps(
     bench: Bench, explainer: NamedExplainer, order: str, explain: Explain, kept: dict[str, None]
 ) -> _Steps:
     names = layer_names(bench)
     originals, similar, lasts = [], [], []
     for images, maps in draws(bench, explainer, explain):
-        before, steps = Form(maps), []
-        for guard in redrawn(images, names, order, kept=kept):
+        before, steps = PreparedMaps(maps), []
+        for guard in reinitialised(images, names, order, kept=kept):
             last = explain(images, explainer, guard)
-            steps.append(Form(last).like(before))
+            steps.append(PreparedMaps(last).like(before))
         originals.append(maps)
         lasts.append(last)
         similar.append({name: torch.stack([s[name] for s in steps], 1) for name in steps[0]})
     return _Steps(
-        Form(torch.cat(originals)),
+        PreparedMaps(torch.cat(originals)),
         {name: torch.cat([group[name] for group in similar]) for name in similar[0]},
         torch.cat(lasts),
     )
@@ -162,62 +161,64 @@ def randomised(
     ends: tuple[str, str],
     explain: Explain = plainly,
 ) -> Finding:
-    """Hold the mean similarity over the steps of an order to the null.
+    """Compare the mean similarity over the steps of an order with that of unrelated maps.
 
     Args:
         bench: the images of a round.
-        explainer: whose maps.
+        explainer: makes the maps.
         order: see `pytest_xai.perturbations.cascade.redraw`.
-        ends: what to call the similarity after the first step and after the last.
-        explain: makes the maps.
+        ends: names of the similarity after the first step and after the last step.
+        explain: calls the explainer.
     """
     kept = dict[str, None]()
-    walked = _walked(bench, explainer, order, explain, kept)
-    means = {name: steps.nanmean(1) for name, steps in walked.similar.items()}
-    first, last = (walked.similar[FIGURE][:, at] for at in (0, -1))
+    compared_steps = _compare_steps(bench, explainer, order, explain, kept)
+    means = {name: steps.nanmean(1) for name, steps in compared_steps.similar.items()}
+    first, last = (compared_steps.similar[FIGURE][:, at] for at in (0, -1))
     found = compared(
         bench,
-        walked.original,
-        means | {FIGURE: walked.figures},
-        of_gradients=lambda: _walked(bench, GRADIENT, order, explain, kept).figures,
-        facts={ends[0]: first, ends[1]: last},
-        tensors={"map": walked.original.maps, f"map, {ends[1]}": walked.last},
+        compared_steps.original,
+        means | {FIGURE: compared_steps.figures},
+        of_gradients=lambda: _compare_steps(bench, GRADIENT, order, explain, kept).figures,
+        facts={f"{FIGURE}, {ends[0]}": first, f"{FIGURE}, {ends[1]}": last},
+        tensors={"map": compared_steps.original.maps, f"map, {ends[1]}": compared_steps.last},
     )
-    return replace(found, notes=said_of_kept(kept))
+    return replace(found, notes=notes_on_kept(kept))
 
 
 def compared(
     bench: Bench,
-    original: Form,
+    original: PreparedMaps,
     similar: Mapping[str, Tensor],
     *,
     tensors: Mapping[str, Tensor],
     of_gradients: Callable[[], Tensor] | None = None,
     facts: Mapping[str, Tensor] | None = None,
 ) -> Finding:
-    """Hold the rank correlation of maps that ought to differ to that of unrelated maps.
+    """Compare the rank correlation of maps that ought to differ with that of unrelated maps.
 
     Args:
         bench: the images.
         original: their maps.
-        similar: similarities to them of maps that ought to differ, see `similarities.Form.like`.
-        tensors: the maps.
-        of_gradients: gives the figures of the model's own gradient. It is asked where the maps
-            would fail, and they need not differ more: where all that the model has learned goes
-            through a single number, right maps too are turned over, but not otherwise changed.
-        facts: further numbers that are shown.
+        similar: similarities of maps that ought to differ, see `PreparedMaps.like`.
+        tensors: the maps, for pictures.
+        of_gradients: returns the figures of the model's own gradient. It is called where the maps
+            would fail, and they need not differ more than gradients do. Where the output depends
+            on the input through a single number, right maps are sign-flipped, but not changed
+            otherwise.
+        facts: further numbers for the report.
     """
-    null = Form(original.maps[partners(bench.targets)]).like(original)
-    # Two constant maps are equal: of an explainer that always gives one, no image could tell.
+    null = PreparedMaps(original.maps[other_images(bench.targets)]).like(original)
+    # Two constant maps are equal. Without this, no image of an explainer whose maps are always
+    # constant could be judged.
     null[FIGURE] = null[FIGURE].masked_fill(original.constant, 0)
-    shown = {"unrelated maps": null[FIGURE], **(facts or {})}
+    shown = {f"{FIGURE} of unrelated maps": null[FIGURE], **(facts or {})}
     for name in [name for name in null if name != FIGURE]:
         shown |= {name: similar[name], f"{name} of unrelated maps": null[name]}
     values = similar[FIGURE]
     limits = halfway(1.0, null[FIGURE])
     if of_gradients and bench.differentiable and values.nanmean() > limits.nanmean():
-        shown["gradients"] = of_gradients()
-        limits = torch.fmax(limits, halfway(1.0, shown["gradients"]))
+        shown[_GRADIENTS] = of_gradients()
+        limits = torch.fmax(limits, halfway(1.0, shown[_GRADIENTS]))
     return Finding(
         values=values,
         limits=limits,
@@ -229,10 +230,10 @@ def compared(
     )
 
 
-def said_of_kept(kept: dict[str, None]) -> tuple[str, ...]:
-    """A sentence about what could not be drawn, if there is any."""
+def notes_on_kept(kept: dict[str, None]) -> tuple[str, ...]:
+    """Return a sentence about parameters that could not be re-initialised, if there are any."""
     if not kept:
         return ()
     names = list(kept)
     more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
-    return (f"Not drawn anew, as nothing says how: {', '.join(names[:_NAMED])}{more}.",)
+    return (f"Not re-initialised, because no rule is known: {', '.join(names[:_NAMED])}{more}.",)

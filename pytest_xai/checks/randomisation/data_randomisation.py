@@ -1,14 +1,14 @@
-"""The map differs from that of a network that learned the same images with labels at random."""
+"""Checks that the map differs from that of a network trained on random labels."""
 
 import torch
 
 from pytest_xai.bench.bench import Bench
 from pytest_xai.bench.guard import Guard
-from pytest_xai.bench.guarded_call import called
+from pytest_xai.bench.guarded_call import call_user_code
 from pytest_xai.checks.randomisation._engine import compared
-from pytest_xai.checks.randomisation._similarities import Form
+from pytest_xai.checks.randomisation._similarities import PreparedMaps
+from pytest_xai.core.finding import Finding
 from pytest_xai.core.seeds import seeded
-from pytest_xai.core.verdict import Finding
 from pytest_xai.errors import NotApplicable
 from pytest_xai.protocol import NamedExplainer
 from pytest_xai.registry import Cost, check
@@ -16,23 +16,25 @@ from pytest_xai.registry import Cost, check
 
 @check(
     family="randomisation",
-    question="Does the map depend on what the labels have to do with the images?",
-    claim="The map of a network trained on permuted labels is less like the original than halfway "
-    "to the map of another image.",
+    question="Does the map depend on the relation between labels and images?",
+    claim="Training the network on permuted labels changes the map by more than half as much as "
+    "changing the image does.",
     source="adebayo2018",
     scope="quality",
     judged="mean",
-    limit_source="Halfway between identity (1) and the rank correlation of two unrelated maps, "
-    "those of different images (the null).",
+    figure="absolute rank correlation of the maps of the two networks",
+    limit_source="Halfway between 1 (identical maps) and the absolute rank correlation with the "
+    "map of another image.",
     cost=Cost(forward=2, explainer_calls=2),
 )
 def data_randomisation(bench: Bench, explainer: NamedExplainer) -> Finding:
-    """Value per image: rank correlation of its maps on the model and on `Subject.permuted_model`.
+    """Value per image: absolute rank correlation of its maps on the two networks.
 
-    Spearman's, for the same target; a map that is turned over as a whole counts as the same.
+    It is Spearman's, for the same target, of the maps on the model and on `Subject.permuted_model`.
+    A sign-flipped map counts as the same map.
     """
-    with seeded(0):  # the user's function may draw weights before it loads them
-        permuted = called("the model of permuted labels", bench.subject.permuted)
+    with seeded(0):  # the user's function may initialise weights before it loads them
+        permuted = call_user_code("the model of permuted labels", bench.subject.permuted)
     if permuted is None:
         raise NotApplicable("needs Subject(permuted_model=...), trained on permuted labels")
     stop = bench.counter.watch(permuted)
@@ -43,11 +45,12 @@ def data_randomisation(bench: Bench, explainer: NamedExplainer) -> Finding:
             outputs = bench.batched(permuted, bench.inputs)
     finally:
         stop()
-    form = Form(original)
+    prepared = PreparedMaps(original)
+    same = outputs.argmax(1) == bench.logits().argmax(1)
     return compared(
         bench,
-        form,
-        Form(others).like(form),
-        facts={"same predictions": (outputs.argmax(1) == bench.logits().argmax(1)).double()},
+        prepared,
+        PreparedMaps(others).like(prepared),
+        facts={"share of equal predictions of the two networks": same.double()},
         tensors={"map": original, "map, labels permuted": others},
     )

@@ -1,8 +1,8 @@
-"""The map changes when a single layer is drawn anew and all others stay trained."""
+"""Checks that the map changes when a single layer is re-initialised."""
 
 from pytest_xai.bench.bench import Bench
 from pytest_xai.checks.randomisation._engine import randomised
-from pytest_xai.core.verdict import Finding
+from pytest_xai.core.finding import Finding
 from pytest_xai.protocol import NamedExplainer
 from pytest_xai.registry import Cost, check
 
@@ -10,20 +10,21 @@ from pytest_xai.registry import Cost, check
 @check(
     family="randomisation",
     question="Does the map depend on the weights of each layer alone?",
-    claim="With one layer drawn anew and the others as trained, maps are on average less like the "
-    "original than halfway to the map of another image.",
+    claim="Re-initialising a single layer changes the map, on average over the layers, by more "
+    "than half as much as changing the image does.",
     source="adebayo2018",
     scope="claimed",
     judged="mean",
-    limit_source="Halfway between identity (1) and the rank correlation of two unrelated maps, "
-    "those of different images (the null).",
+    figure="absolute rank correlation of the maps before and after re-initialisation",
+    limit_source="Halfway between 1 (identical maps) and the absolute rank correlation with the "
+    "map of another image.",
     cost=Cost(explainer_calls=1, per_layer=1),
 )
 def mprt_independent(bench: Bench, explainer: NamedExplainer) -> Finding:
-    """Value per image: rank correlation of its maps before and after a layer is drawn anew.
+    """Value per image: absolute rank correlation before and after re-initialisation.
 
-    As in mprt_cascading, but each layer is put back before the next is drawn: the mean over the
-    layers, one at a time.
+    As in mprt_cascading, but each layer is restored before the next is re-initialised. The value
+    is the mean over the layers.
     """
-    ends = ("head alone drawn anew", "first layer alone drawn anew")
+    ends = ("head alone re-initialised", "first layer alone re-initialised")
     return randomised(bench, explainer, "independent", ends=ends)

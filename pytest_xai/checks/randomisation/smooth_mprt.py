@@ -1,4 +1,4 @@
-"""The map, averaged over noisy inputs, changes when the model's weights are drawn anew."""
+"""Checks that maps averaged over noisy inputs change when weights are re-initialised."""
 
 import torch
 from torch import Tensor
@@ -6,12 +6,12 @@ from torch import Tensor
 from pytest_xai.bench.bench import Bench
 from pytest_xai.bench.guard import Guard
 from pytest_xai.checks.randomisation._engine import randomised
+from pytest_xai.core.finding import Finding
 from pytest_xai.core.seeds import generator
-from pytest_xai.core.verdict import Finding
 from pytest_xai.protocol import NamedExplainer
 from pytest_xai.registry import Cost, check
 
-# The authors take 50; at 10 the noise of the mean is already a third of that of a single map.
+# The authors take 50. With 10 the noise of the mean is already a third of that of one map.
 _SAMPLES = 10
 # Standard deviation of the noise, as a share of the image's range.
 _NOISE = 0.1
@@ -19,25 +19,26 @@ _NOISE = 0.1
 
 @check(
     family="randomisation",
-    question="Does the map depend on the weights, noise of single maps aside?",
-    claim="With layer after layer drawn anew from the input up, maps averaged over noisy inputs "
-    "are less like the original than halfway to those of another image.",
+    question="Does the map depend on the weights, apart from the noise of single maps?",
+    claim="Re-initialising the layers one after the other, from the input up, changes maps that "
+    "are averaged over noisy inputs by more than half as much as changing the image does.",
     source="hedstrom2023",
     scope="claimed",
     judged="mean",
-    limit_source="Halfway between identity (1) and the rank correlation of two unrelated averaged "
-    "maps, those of different images (the null).",
+    figure="absolute rank correlation of averaged maps before and after re-initialisation",
+    limit_source="Halfway between 1 (identical maps) and the absolute rank correlation with the "
+    "averaged map of another image.",
     cost=Cost(explainer_calls=_SAMPLES, per_layer=_SAMPLES),
     marks=("slow",),
 )
 def smooth_mprt(bench: Bench, explainer: NamedExplainer) -> Finding:
-    """Value per image: rank correlation of averaged maps before and after weights are drawn anew.
+    """Value per image: absolute rank correlation of averaged maps, before and after.
 
     As in mprt_bottom_up, but each map is the mean over 10 inputs with normal noise of a tenth of
-    the image's range, the same for every model: differences are then the model's, and not those
-    of a gradient that is shattered anyway.
+    the image's range, the same for every model. Differences are then due to the model, and not
+    to the noise of shattered gradients.
     """
-    ends = ("first layer drawn anew", "all drawn anew")
+    ends = ("first layer re-initialised", "all layers re-initialised")
     return randomised(bench, explainer, "bottom_up", ends=ends, explain=_averaged)
 
 
@@ -53,6 +54,6 @@ def _averaged(bench: Bench, explainer: NamedExplainer, on: Guard | None) -> Tens
 
 
 def _noise(bench: Bench, image: int) -> Tensor:
-    """The image's own noise, (samples, *shape), whatever else is in its group."""
+    """Return the image's own noise, (samples, *shape), independent of its group."""
     source = generator(bench.derive_seed("smooth", image))
     return torch.randn(_SAMPLES, *bench.inputs.shape[1:], generator=source)

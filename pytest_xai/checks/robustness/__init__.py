@@ -1,1 +1,1 @@
-"""Maps of nearly equal inputs."""
+"""Checks of maps of nearly equal inputs."""

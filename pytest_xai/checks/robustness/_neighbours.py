@@ -1,7 +1,8 @@
-"""Perturbed copies of each image, what the model and an explainer say of them, and the null.
+"""Perturbed copies of each image, and how much outputs and maps change on them.
 
-The copies and the model's answers are the same for all explainers, and an explainer's maps of them
-for all checks: six checks cost one set of maps. Kept are their figures, and one map of eight.
+The copies and the model's outputs are the same for all explainers, and an explainer's maps are the
+same for all checks, so that six checks cost one set of maps. Of the maps, only the changes and the
+map that changed most are stored.
 """
 
 import math
@@ -13,7 +14,7 @@ from torch import Tensor, nn
 from pytest_xai.bench.bench import Bench, predicted
 from pytest_xai.core.seeds import seeded
 from pytest_xai.measures.arguments import as_float64, require_same
-from pytest_xai.measures.reference_maps import halfway, partners
+from pytest_xai.measures.reference_maps import halfway, other_images
 from pytest_xai.perturbations.noise import random_direction
 from pytest_xai.protocol import NamedExplainer
 
@@ -25,10 +26,10 @@ RADIUS = 0.005
 # Half of the copies lie at the radius, half of them half as far.
 _REACHES = (1.0, 1.0, 1.0, 1.0, 0.5, 0.5, 0.5, 0.5)
 COPIES = len(_REACHES)
-# What is divided by is at least this share of the largest: of the range of the inputs, of the
-# map's values, of the representation's.
+# A divisor is at least this share of the range of the inputs, or of the largest absolute value of
+# the map or of the representation.
 SMALL = 0.1
-# In place of a norm, which is never negative: there is nothing to have one.
+# Marks a missing representation: a norm is never negative.
 _NONE = -1.0
 
 
@@ -36,20 +37,22 @@ _NONE = -1.0
 class Neighbours:
     """Figures of K perturbed copies of n images; all norms are L2, in float64.
 
-    Changes "relative" are divided value by value, by no less than a tenth of the largest.
+    A relative change is divided value by value, by at least a tenth of the largest value.
 
     Attributes:
-        held: the prediction is that of the original, BoolTensor (n, K).
-        distance: of the copy from the original, (n, K).
-        relative_distance: the same, relative, (n, K).
-        output_change: of all outputs, (n, K).
-        representation_change: relative, of what the last layer reads, (n, K); negative: none.
-        change: of the map, (n, K).
-        relative_change: of the map, relative, (n, K).
-        size: of the map, (n,); NaN for a map of zeros, which has no relative change.
-        limit: halfway to another image's map, scaled to the same norm; at least rounding, (n,).
-        relative_limit: the same, relative, (n,).
-        farthest: the map that changed most among those that count; as the map.
+        held: whether the prediction is that of the original, BoolTensor (n, K).
+        distance: norm of the change of the input, (n, K).
+        relative_distance: norm of the relative change of the input, (n, K).
+        output_change: norm of the change of all outputs, (n, K).
+        representation_change: norm of the relative change of the last layer's input, (n, K);
+            negative if there is no representation.
+        change: norm of the change of the map, (n, K).
+        relative_change: norm of the relative change of the map, (n, K).
+        size: norm of the map, (n,); NaN for a map of zeros, which has no relative change.
+        limit: half of the change to another image's map, which is scaled to the same norm; at
+            least the rounding error, (n,).
+        relative_limit: the same for the relative change, (n,).
+        farthest: the map that changed most among those that count, in the shape of the maps.
     """
 
     held: Tensor
@@ -66,11 +69,11 @@ class Neighbours:
 
 
 def neighbours(bench: Bench, explainer: NamedExplainer) -> Neighbours:
-    """What changes with the input, on copies that are within `RADIUS` of each image.
+    """Measure the changes on copies that are within `RADIUS` of each image.
 
     Args:
-        bench: whose images.
-        explainer: whose maps, of the bench's targets.
+        bench: of the images.
+        explainer: makes the maps, of the bench's targets.
 
     Raises:
         GuestError: the explainer or the model raised.
@@ -78,11 +81,12 @@ def neighbours(bench: Bench, explainer: NamedExplainer) -> Neighbours:
         NotApplicable: there is one image only, the inputs have no range, or the explainer's maps
             are stored.
     """
-    others = partners(bench.targets)
+    others = other_images(bench.targets)
     maps = bench.maps(explainer)
-    answers = bench.share(("neighbours",), _answers)
-    moved = bench.share(
-        ("neighbours", explainer.name, id(explainer.call)), lambda chunk: _moved(chunk, explainer)
+    of_model = bench.share(("neighbours",), _model_changes)
+    of_maps = bench.share(
+        ("neighbours", explainer.name, id(explainer.call)),
+        lambda chunk: _map_changes(chunk, explainer),
     )
     own = as_float64(maps).flatten(1)
     size = own.norm(dim=1)
@@ -92,26 +96,26 @@ def neighbours(bench: Bench, explainer: NamedExplainer) -> Neighbours:
     divisor = _divisor(own)
     relative_size = (own / divisor).norm(dim=1)
     return Neighbours(
-        held=answers[..., 0] > 0,
-        distance=answers[..., 1],
-        relative_distance=answers[..., 2],
-        output_change=answers[..., 3],
-        representation_change=answers[..., 4],
-        change=as_float64(moved[:, :COPIES]),
-        relative_change=as_float64(moved[:, COPIES : 2 * COPIES]),
+        held=of_model["held"],
+        distance=of_model["distance"],
+        relative_distance=of_model["relative_distance"],
+        output_change=of_model["output_change"],
+        representation_change=of_model["representation_change"],
+        change=as_float64(of_maps["change"]),
+        relative_change=as_float64(of_maps["relative_change"]),
         size=size,
         limit=_limit(bench, (own - other).norm(dim=1), size),
         relative_limit=_limit(bench, ((own - other) / divisor).norm(dim=1), relative_size),
-        farthest=moved[:, 2 * COPIES :].reshape(maps.shape),
+        farthest=of_maps["farthest"],
     )
 
 
 def perturbed(chunk: Bench, number: int) -> Tensor:
-    """One copy of each image of a chunk, moved in a random direction, (n, *shape).
+    """Return one copy of each image of a chunk, moved in a random direction, (n, *shape).
 
     Args:
         chunk: a stretch of a bench as `Bench.chunks` makes them.
-        number: of the copy, less than `COPIES`.
+        number: which copy, less than `COPIES`.
     """
     low, high = chunk.bounds
     reach = _REACHES[number] * RADIUS * (high - low)
@@ -125,54 +129,58 @@ def perturbed(chunk: Bench, number: int) -> Tensor:
 
 
 def largest(figures: Tensor, held: Tensor) -> Tensor:
-    """The largest of each image's figures that count, (n,); NaN where none does.
+    """Return the largest of each image's figures that count, (n,); NaN where none does.
 
     Args:
-        figures: (n, K); NaN where it counts gives NaN.
-        held: which count, BoolTensor (n, K).
+        figures: (n, K); a NaN that counts gives NaN.
+        held: which figures count, BoolTensor (n, K).
     """
     found = figures.where(held, -torch.inf).amax(1)
     return found.where(held.any(1), torch.nan)
 
 
 def _limit(bench: Bench, null: Tensor, size: Tensor) -> Tensor:
-    """Halfway to the null; where that is nothing, as of a constant map, what rounding may do."""
+    """Return half of the change to another map, or the rounding error if that is larger."""
     return torch.maximum(halfway(0.0, null), bench.rounding * size)
 
 
-def _answers(chunk: Bench) -> Tensor:
-    """Held or not, and how far apart copy and original are in four ways, (n, K, 5)."""
+def _model_changes(chunk: Bench) -> dict[str, Tensor]:
+    """Return the figures of `Neighbours` that do not depend on the explainer, (n, K) each."""
     low, high = chunk.bounds
     inputs = as_float64(chunk.inputs).flatten(1)
     divisor = inputs.abs().clamp(min=SMALL * (high - low))
-    outputs, inside = _asked(chunk, chunk.inputs)
-    rows = []
+    outputs, inside = _outputs_and_representation(chunk, chunk.inputs)
+    figures: list[dict[str, Tensor]] = []
     for number in range(COPIES):
         copies = perturbed(chunk, number)
         step = as_float64(copies).flatten(1) - inputs
-        theirs, within = _asked(chunk, copies)
-        held = predicted(theirs) == predicted(outputs)
-        row = [held.double(), step.norm(dim=1), (step / divisor).norm(dim=1)]
-        row.append((theirs - outputs).norm(dim=1))
-        row.append(_representation_change(within, inside))
-        rows.append(torch.stack(row, 1))
-    return torch.stack(rows, 1)
+        theirs, within = _outputs_and_representation(chunk, copies)
+        figures.append(
+            {
+                "held": predicted(theirs) == predicted(outputs),
+                "distance": step.norm(dim=1),
+                "relative_distance": (step / divisor).norm(dim=1),
+                "output_change": (theirs - outputs).norm(dim=1),
+                "representation_change": _representation_change(within, inside),
+            }
+        )
+    return {name: torch.stack([each[name] for each in figures], 1) for name in figures[0]}
 
 
 def _representation_change(there: Tensor, here: Tensor) -> Tensor:
-    """Relative, (n,); of representations (n, m), which may be empty."""
+    """Return the relative change, (n,), of representations (n, m), which may be empty."""
     if here.shape[1] == 0:
         return torch.full((len(here),), _NONE, dtype=here.dtype, device=here.device)
     change: Tensor = ((there - here) / _divisor(here)).norm(dim=1)
     return change
 
 
-def _moved(chunk: Bench, explainer: NamedExplainer) -> Tensor:
-    """Changes of the map, the same relative, and the map that changed most, side by side."""
+def _map_changes(chunk: Bench, explainer: NamedExplainer) -> dict[str, Tensor]:
+    """Return the figures of `Neighbours` that depend on the maps: changes, (n, K), and one map."""
     maps = chunk.maps(explainer)
     own = as_float64(maps).flatten(1)
     divisor = _divisor(own)
-    held = chunk.share(("neighbours",), _answers)[..., 0] > 0
+    held = chunk.share(("neighbours",), _model_changes)["held"]
     farthest, record = own, torch.zeros(len(own), dtype=own.dtype, device=own.device)
     changes, relative = [], []
     for number in range(COPIES):
@@ -184,22 +192,26 @@ def _moved(chunk: Bench, explainer: NamedExplainer) -> Tensor:
         further = held[:, number] & (changes[-1] > record)
         record = changes[-1].where(further, record)
         farthest = torch.where(further[:, None], own + step, farthest)
-    found = torch.cat([torch.stack(changes, 1), torch.stack(relative, 1), farthest], 1)
-    # It is kept as long as the bench is: no wider than the maps, but for those of half precision.
-    return found.to(torch.promote_types(maps.dtype, torch.float32))
+    # It is stored as long as the bench exists, in the dtype of the maps, at least float32.
+    dtype = torch.promote_types(maps.dtype, torch.float32)
+    return {
+        "change": torch.stack(changes, 1).to(dtype),
+        "relative_change": torch.stack(relative, 1).to(dtype),
+        "farthest": farthest.reshape(maps.shape).to(dtype),
+    }
 
 
 def _divisor(rows: Tensor) -> Tensor:
-    """The absolute values, (n, m), none below a tenth of their largest."""
+    """Return the absolute values, (n, m), at least a tenth of the largest."""
     sizes = rows.abs()
     return torch.maximum(sizes, SMALL * sizes.amax(1, keepdim=True))
 
 
-def _asked(chunk: Bench, inputs: Tensor) -> tuple[Tensor, Tensor]:
-    """Outputs, (n, classes), and what the last layer reads, (n, m) or (n, 0); float64.
+def _outputs_and_representation(chunk: Bench, inputs: Tensor) -> tuple[Tensor, Tensor]:
+    """Return outputs, (n, classes), and the last layer's input, (n, m) or (n, 0); float64.
 
-    The last layer is the module with parameters of its own that is called last. Nothing is inside
-    where it is the only one, or where what it reads is not one tensor of a row for each image.
+    The last layer is the module with parameters of its own that is called last. There is no
+    representation if it is the only one, or if its input is not one tensor with a row per image.
     """
     model = chunk.subject.model
     read: list[object] = []

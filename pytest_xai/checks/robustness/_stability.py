@@ -1,4 +1,4 @@
-"""What the checks on perturbed copies have in common: rates of change, and their finding."""
+"""Rates of change over perturbed copies, and the finding of the checks that use them."""
 
 from collections.abc import Mapping
 
@@ -7,33 +7,33 @@ from torch import Tensor
 
 from pytest_xai.bench.bench import Bench
 from pytest_xai.checks.robustness._neighbours import COPIES, Neighbours, largest
-from pytest_xai.core.verdict import Finding
+from pytest_xai.core.finding import Finding
 from pytest_xai.protocol import NamedExplainer
 from pytest_xai.registry import Cost
 
 __all__ = ["COST", "LIMIT", "rates", "stability"]
 
-# Every copy is answered by the model and explained, and so is the original.
+# The model is evaluated, and the explainer called, on every copy and on the original.
 COST = Cost(forward=COPIES + 1, explainer_calls=COPIES + 1)
 LIMIT = (
-    "Halfway between no change and the change to the map of another image, scaled to the same norm "
-    "(the null); at least what rounding may do."
+    "Half of the change to the map of another image, scaled to the same norm; at least the "
+    "rounding error."
 )
 
 
 def rates(near: Neighbours, steps: Tensor) -> tuple[Tensor, Tensor]:
-    """Relative change of the map per step, and its limit (Agarwal et al. 2022).
+    """Return the relative change of the map per step, and its limit (Agarwal et al. 2022).
 
-    The paper's smallest denominator is half of the image's largest: what is nearer to no step
-    at all is so by luck of the direction. The limit is the relative change halfway to another
-    image's map over that largest denominator.
+    The smallest denominator that the paper allows is here half of the image's largest one: a
+    smaller step is an accident of the direction. The limit is half of the relative change to
+    another image's map, divided by the largest denominator.
 
     Args:
         near: copies of n images.
-        steps: size of the step to each copy, in whatever it is measured, (n, K).
+        steps: size of the step to each copy, (n, K).
 
     Returns:
-        The largest rate and its limit, (n,) each; NaN where no step is one.
+        The largest rate and its limit, (n,) each; NaN for images without a step above zero.
     """
     reach = largest(steps, near.held)
     reach = reach.where(reach > 0, torch.nan)
@@ -50,20 +50,20 @@ def stability(
     facts: Mapping[str, Tensor],
     cause: str,
 ) -> Finding:
-    """The finding of a check on perturbed copies; only those that kept the prediction count.
+    """Return the finding of a check on copies; those that change the prediction do not count.
 
     Args:
-        bench: whose images.
-        explainer: whose maps.
+        bench: of the images.
+        explainer: makes the maps.
         near: the copies.
         figures: value and limit per image, (n,) each.
-        facts: what else is shown, (n,) each.
+        facts: further numbers for the report, (n,) each.
         cause: the likely cause of a failure.
     """
     values, limits = figures
     flipped = ~near.held.any(1)
     zero = near.size.isnan()
-    silent = (values + limits).isnan() & ~flipped & ~zero
+    undefined = (values + limits).isnan() & ~flipped & ~zero
     return Finding(
         values=values,
         limits=limits,
@@ -76,7 +76,7 @@ def stability(
         left_out={
             "no copy kept the prediction": int(flipped.sum()),
             "zero maps": int((zero & ~flipped).sum()),
-            "nothing to compare with": int(silent.sum()),
+            "no step to compare with": int(undefined.sum()),
         },
         cause=cause,
     )

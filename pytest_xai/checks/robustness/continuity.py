@@ -1,4 +1,4 @@
-"""Nearly equal inputs have nearly equal maps."""
+"""Checks that nearly equal inputs have nearly equal maps."""
 
 import math
 
@@ -6,10 +6,10 @@ import torch
 
 from pytest_xai.bench.bench import Bench
 from pytest_xai.checks.robustness._neighbours import largest
-from pytest_xai.core.verdict import Finding
+from pytest_xai.core.finding import Finding
 from pytest_xai.measures import l1_distance
 from pytest_xai.measures.arguments import as_float64
-from pytest_xai.measures.reference_maps import halfway, partners
+from pytest_xai.measures.reference_maps import halfway, other_images
 from pytest_xai.perturbations.noise import random_direction
 from pytest_xai.protocol import NamedExplainer
 from pytest_xai.registry import Cost, check
@@ -23,26 +23,25 @@ _LENGTH = 1 / 255
 @check(
     family="robustness",
     question="Does the map change little when the input changes very little?",
-    claim="For most images no step of a path as short as 8-bit rounding takes the map halfway to "
-    "another image's.",
+    claim="For most images, no step of a path as short as 8-bit rounding changes the map by half "
+    "of the difference to another image's map.",
     source="montavon2018",
     scope="quality",
     judged="paired",
-    limit_source="Halfway between no change and the change to the map of another image within a "
-    "step of the same size (the null); at least what rounding may do.",
+    figure="largest share of the mass of the map that moves in one step",
+    limit_source="Half of the change to the map of another image; at least the rounding error.",
     cost=Cost(forward=_STEPS + 1, explainer_calls=_STEPS + 1),
 )
 def continuity(bench: Bench, explainer: NamedExplainer) -> Finding:
     """Value per image: the largest change of the map over one step of a short straight path.
 
-    Changes are the share of a map's mass that lies elsewhere, from 0 to 1, as that to the
-    map of another image, the null; Montavon's own figure, the largest |R(x) - R(x')|_1 /
-    |x - x'|_2, and the same for the null, are among the facts. A step counts where the prediction
-    at both of its ends is that of the image.
+    A change is the share of the map's mass that moves, from 0 to 1. The figure of Montavon et al.,
+    the largest |R(x) - R(x')|_1 / |x - x'|_2, and the same for the map of another image, are among
+    the facts. A step counts if the prediction at both of its ends is that of the image.
     """
     path, step_length = _path(bench)
     maps = bench.maps(explainer)
-    others = maps[partners(bench.targets)]
+    others = maps[other_images(bench.targets)]
     null = l1_distance(maps, others)
     changes, ratios, held = [], [], [torch.ones_like(bench.targets, dtype=torch.bool)]
     last = maps
@@ -62,8 +61,8 @@ def continuity(bench: Bench, explainer: NamedExplainer) -> Finding:
         facts={
             "largest change": change,
             "change to another image's map": null,
-            "largest |dR|_1/|dx|_2": largest(torch.stack(ratios, 1), counts),
-            "same to another image's map": _mass(maps - others) / step_length,
+            "largest |dR|_1 / |dx|_2": largest(torch.stack(ratios, 1), counts),
+            "|dR|_1 / |dx|_2 to another image's map": _mass(maps - others) / step_length,
             "steps that kept the prediction": counts.sum(1).double(),
         },
         tensors={"input": bench.inputs, "map": maps, "map at the end of the path": last},
@@ -71,13 +70,13 @@ def continuity(bench: Bench, explainer: NamedExplainer) -> Finding:
             "no step kept the prediction": int((~counts.any(1)).sum()),
             "zero maps": int(((change + null).isnan() & counts.any(1)).sum()),
         },
-        cause="The map jumps: a hard threshold or rounding inside, noise that is drawn anew, or a "
-        "gradient of a network whose units switch within rounding of the input.",
+        cause="The map jumps: the explainer uses a hard threshold or rounding, draws new noise in "
+        "every call, or is a gradient of a network whose units switch within the path.",
     )
 
 
 def _path(bench: Bench) -> tuple[torch.Tensor, float]:
-    """The whole path of each image, (n, *shape), and the length of one of its steps."""
+    """Return the whole path of each image, (n, *shape), and the length of one of its steps."""
     low, high = bench.bounds
     length = _LENGTH * (high - low) * math.sqrt(bench.subject.inputs[0].numel())
     path = random_direction(

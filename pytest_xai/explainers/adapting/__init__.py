@@ -1,1 +1,1 @@
-"""What adapters to libraries have in common."""
+"""Helpers that the explainers of several libraries share."""

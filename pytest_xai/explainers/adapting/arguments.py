@@ -1,4 +1,4 @@
-"""Values of a gallery explainer's options: checked when it is built, not in the middle of a run."""
+"""Validation of explainers' options, done when an explainer is built and not during a run."""
 
 import math
 from collections.abc import Sequence
@@ -9,10 +9,10 @@ __all__ = ["choice", "flag", "number", "text", "whole"]
 
 
 def whole(name: str, value: object, *, least: int = 1) -> int:
-    """An integer of at least ``least``.
+    """Return the value if it is an integer of at least ``least``.
 
     Raises:
-        InvalidArgument: anything else, booleans included.
+        InvalidArgument: it is anything else, such as a boolean.
     """
     if isinstance(value, bool) or not isinstance(value, int) or value < least:
         raise InvalidArgument.of(name, got=repr(value), expected=f"an integer >= {least}")
@@ -20,10 +20,10 @@ def whole(name: str, value: object, *, least: int = 1) -> int:
 
 
 def number(name: str, value: object) -> float:
-    """A finite number.
+    """Return the value as a float if it is a finite number.
 
     Raises:
-        InvalidArgument: anything else, booleans included.
+        InvalidArgument: it is anything else, such as a boolean.
     """
     if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
         raise InvalidArgument.of(name, got=repr(value), expected="a finite number")
@@ -31,10 +31,10 @@ def number(name: str, value: object) -> float:
 
 
 def flag(name: str, value: object) -> bool:
-    """True or false.
+    """Return the value if it is a boolean.
 
     Raises:
-        InvalidArgument: anything else, 0 and 1 included.
+        InvalidArgument: it is anything else, such as 0 or 1.
     """
     if not isinstance(value, bool):
         raise InvalidArgument.of(name, got=repr(value), expected="true or false")
@@ -42,10 +42,10 @@ def flag(name: str, value: object) -> bool:
 
 
 def choice(name: str, value: object, known: Sequence[str]) -> str:
-    """One of the known words.
+    """Return the value if it is one of the known words.
 
     Raises:
-        InvalidArgument: anything else.
+        InvalidArgument: it is anything else.
     """
     if not isinstance(value, str) or value not in known:
         raise InvalidArgument.of(name, got=repr(value), expected=f"one of {', '.join(known)}")
@@ -53,10 +53,10 @@ def choice(name: str, value: object, known: Sequence[str]) -> str:
 
 
 def text(name: str, value: object) -> str:
-    """A string with something in it.
+    """Return the value if it is a non-empty string.
 
     Raises:
-        InvalidArgument: anything else.
+        InvalidArgument: it is anything else.
     """
     if not isinstance(value, str) or not value:
         raise InvalidArgument.of(name, got=repr(value), expected="a non-empty string")

@@ -1,4 +1,4 @@
-"""A model as a function of arrays, for libraries that ask for nothing but its outputs."""
+"""The outputs of a model as numpy arrays, for libraries that treat the model as a black box."""
 
 from typing import Any
 
@@ -12,13 +12,13 @@ __all__ = ["scores"]
 def scores(
     model: nn.Module, points: Tensor, target: Tensor, *, at_once: int
 ) -> np.ndarray[Any, np.dtype[np.float64]]:
-    """The output that is explained, at many points.
+    """Compute the output that is explained, at many points.
 
     Args:
         model: maps (N, *shape) to (N, classes).
-        points: (N, *shape).
-        target: LongTensor of one element, the class.
-        at_once: how many points go through the model together.
+        points: inputs (N, *shape).
+        target: the class, a LongTensor of one element.
+        at_once: number of points per forward pass.
 
     Returns:
         Array (N,) of float64.

@@ -1,4 +1,4 @@
-"""The same random draws for every image of a batch, so that no map depends on its neighbours."""
+"""The same random numbers for every image of a batch, so that maps do not depend on the batch."""
 
 from collections.abc import Callable
 
@@ -11,14 +11,14 @@ __all__ = ["one_by_one"]
 
 
 def one_by_one(count: int, explain: Callable[[slice], Tensor]) -> Tensor:
-    """Explain image after image, each with the global generators as the first one found them.
+    """Explain images one after the other, each with the same state of the global generators.
 
-    Only the last image leaves the global generators advanced; the others hand them back. A batch
-    therefore draws as much as one image alone.
+    The state is restored before every image but the first. A batch therefore uses as many random
+    numbers as one image alone.
 
     Args:
         count: number of images, N.
-        explain: makes the maps (1, ...) of the images in a slice of length one.
+        explain: computes the map (1, ...) of the image in a slice of length one.
 
     Returns:
         Detached maps (N, ...).

@@ -1,4 +1,4 @@
-"""What the gallery knows of one explainer: what builds it, promises, costs and takes."""
+"""Records that describe one explainer of the gallery: factory, claims, cost and inputs."""
 
 import inspect
 from collections.abc import Callable, Mapping
@@ -10,7 +10,7 @@ from pytest_xai.protocol import Traits
 
 __all__ = ["ANY_INPUTS", "IMAGES", "KINDS", "SPATIAL", "Claim", "Entry", "Variant", "claims"]
 
-# What inputs are, by their number of dimensions.
+# Kinds of inputs by their number of dimensions.
 KINDS = {2: "table", 3: "signal", 4: "image", 5: "volume"}
 ANY_INPUTS = frozenset(KINDS.values())
 SPATIAL = ANY_INPUTS - {"table"}
@@ -19,13 +19,13 @@ IMAGES = frozenset({"image"})
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Claim:
-    """One promise of a method, and who made it.
+    """A property that a paper claims for a method, as the name of the check for it.
 
     Attributes:
-        check: name of the check that it promises to pass.
-        source: key in docs/references.bib of the paper that promises or proves it.
-        condition: what the promise asks of the model, in words; empty: nothing.
-        when: options with the values for which the promise is made; others: any value.
+        check: name of the check that the method should pass.
+        source: key in docs/references.bib of the paper that states or proves the property.
+        condition: the condition under which the claim holds, in words; empty if there is none.
+        when: values of options for which the claim is made; other options may have any value.
     """
 
     check: str
@@ -34,15 +34,15 @@ class Claim:
     when: Mapping[str, object] = field(default_factory=dict)
 
     def holds(self, options: Mapping[str, object]) -> bool:
-        """Whether it is made for these values of all options."""
+        """Return whether the claim is made for these values of all options."""
         return all(options[name] == value for name, value in self.when.items())
 
 
 def claims(source: str, *checks: str) -> tuple[Claim, ...]:
-    """Promises that one paper makes without conditions.
+    """Return the claims that one paper makes without conditions.
 
     Args:
-        source: its key in docs/references.bib.
+        source: the key of the paper in docs/references.bib.
         *checks: names of checks.
     """
     return tuple(Claim(check=check, source=source) for check in checks)
@@ -50,11 +50,11 @@ def claims(source: str, *checks: str) -> tuple[Claim, ...]:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Variant:
-    """What a method is called with some options: its map is another one.
+    """Options with which an explainer computes the map of another method.
 
     Attributes:
-        method: its name, as truths of subjects have it.
-        when: options with the values that make it; others: any value.
+        method: the name of that method, as a key of the subjects' truths.
+        when: values of options that make this variant; other options may have any value.
     """
 
     method: str
@@ -66,18 +66,19 @@ class Entry:
     """One explainer of the gallery.
 
     Attributes:
-        factory: builds the callable from keyword options; its first docstring line is the summary.
-        method: the family, for checks that know its right map.
-        variants: names in place of ``method``, of which the first whose options hold counts.
+        factory: builds the callable from keyword options; the first line of its docstring is the
+            summary.
+        method: name of the method, by which checks look up the right map.
+        variants: variants of the method; the first one that fits the options replaces ``method``.
         source: key of the paper in docs/references.bib.
-        cost: model evaluations per image; names of options in braces stand for their values.
-        claims: what it promises.
-        sign: what the sign of its attributions means, as `Traits` say, where it claims
-            ``sign_convention``.
-        inputs: the kinds of inputs that it explains, of "table", "signal", "image", "volume".
-        stochastic: its maps depend on the seed.
-        class_agnostic: its maps do not depend on the target.
-        needs_baseline: it is called with the subject's baseline.
+        cost: model evaluations per image; an option's name in braces is replaced by its value.
+        claims: the properties that papers claim for the method.
+        sign: the meaning of the attributions' sign, as in `Traits`; it counts only if
+            ``sign_convention`` is claimed.
+        inputs: the kinds of inputs that it explains, among "table", "signal", "image", "volume".
+        stochastic: whether maps depend on the seed.
+        class_agnostic: whether maps are independent of the target.
+        needs_baseline: whether it is called with the subject's baseline.
     """
 
     factory: Callable[..., Callable[..., Tensor]]
@@ -94,27 +95,27 @@ class Entry:
 
     @property
     def summary(self) -> str:
-        """What it is, in one line."""
+        """The first line of the factory's docstring."""
         return (inspect.getdoc(self.factory) or "").partition("\n")[0]
 
     @property
     def options(self) -> dict[str, object]:
-        """Its options with their defaults."""
+        """The names of the options with their defaults."""
         parameters = inspect.signature(self.factory).parameters
         return {name: parameter.default for name, parameter in parameters.items()}
 
     def traits(self, options: Mapping[str, object], *, library: str) -> Traits:
-        """What the gate should know of it with these options, the others at their defaults.
+        """Return the traits of the explainer with these options and defaults for the others.
 
         Args:
-            options: some of its options.
-            library: what implements it.
+            options: values of some options.
+            library: name and version of the library that implements the explainer.
         """
         values = {**self.options, **options}
-        promised = frozenset(claim.check for claim in self.claims if claim.holds(values))
+        claimed = frozenset(claim.check for claim in self.claims if claim.holds(values))
         return Traits(
-            claims=promised,
-            sign=self.sign if "sign_convention" in promised else None,
+            claims=claimed,
+            sign=self.sign if "sign_convention" in claimed else None,
             method=self._method(values),
             stochastic=self.stochastic,
             class_agnostic=self.class_agnostic,

@@ -1,7 +1,7 @@
-"""Nonlinearities that a model calls as functions, where a rule that hooks modules cannot see them.
+"""Detection of nonlinearities that a model calls as functions, which module hooks cannot see.
 
 captum's DeepLift, GuidedBackprop and Deconvolution replace the gradient of modules such as nn.ReLU.
-A functional ``F.relu`` silently keeps its plain gradient, and the map is another method's.
+A functional ``F.relu`` keeps its plain gradient without a warning, and the map is then wrong.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -24,21 +24,21 @@ def no_functional(
     rule: str,
     covers: Callable[[nn.Module], bool],
 ) -> Iterator[None]:
-    """Watch the model's forward passes inside the context, at the cost of no further pass.
+    """Watch the model's forward passes inside the context, without further passes.
 
     Backward passes are not watched, so a library's backward hooks may call the same functions.
 
-    Functions are known by their names, as in ``F.relu``, ``torch.relu`` and ``x.relu()``. A
+    Functions are recognised by their names, as in ``F.relu``, ``torch.relu`` and ``x.relu()``. A
     rectifier written by hand (``clamp``, ``where``, ``maximum``) and scripted code are not seen.
 
     Args:
-        model: the model that runs inside.
-        names: functions that have to be called by modules.
-        rule: the explainer, as the message calls it.
-        covers: whether the rule sees this module.
+        model: the model that runs inside the context.
+        names: names of functions that only modules may call.
+        rule: the explainer's name in the message.
+        covers: returns whether the explainer replaces the gradient of this module.
 
     Raises:
-        InvalidArgument: on leaving, when one of the functions was called outside such a module.
+        InvalidArgument: on leaving, if one of the functions was called outside such a module.
     """
     watch = _Watch(names)
     handles = []
@@ -56,8 +56,8 @@ def no_functional(
             "model",
             got=f"calls of {', '.join(sorted(watch.found))} outside the modules whose gradient "
             f"{rule} replaces",
-            expected="each such function as a module of its own (nn.ReLU() for F.relu), since "
-            "it would silently keep their plain gradient",
+            expected="a module of its own for each such function (nn.ReLU() for F.relu), since "
+            f"{rule} would silently keep the plain gradient of a function",
         )
 
 

@@ -1,19 +1,19 @@
-"""What goes through the model at once inside an explainer that evaluates it many times."""
+"""The batch size of explainers that evaluate the model many times, and copies of its inputs."""
 
 from torch import Tensor
 
 __all__ = ["fresh", "images_per_pass"]
 
-# 2 ** 21 input values are 13 images of 3 x 224 x 224: a backward pass of a ResNet-50 on them stays
-# under 2 GB. Small images are held to 1,024, beyond which a larger batch gains no speed.
+# 2 ** 21 input values are 13 images of 3 x 224 x 224. A backward pass of a ResNet-50 on these takes
+# less than 2 GB. A batch has at most 1,024 images, since larger batches are not faster.
 _VALUES = 2**21
 _IMAGES = 1024
 
 
 def images_per_pass(inputs: Tensor) -> int:
-    """How many inputs of this shape go through the model at once.
+    """Return the number of inputs of this shape in one pass through the model.
 
-    It depends on the shape alone, so that figures repeat on machines with more or less memory.
+    It depends on the shape alone, so that figures do not depend on the memory of the machine.
 
     Args:
         inputs: (N, *shape).
@@ -22,7 +22,7 @@ def images_per_pass(inputs: Tensor) -> int:
 
 
 def fresh(inputs: Tensor) -> Tensor:
-    """A copy of the inputs to take gradients of: what a library does to it, the caller never sees.
+    """Return a copy of the inputs that requires gradients, so that a library cannot change them.
 
     Args:
         inputs: (N, *shape).

@@ -1,4 +1,4 @@
-"""The layer whose activations an explainer of the CAM kind weights: found by running the model."""
+"""Choice of the layer whose activations CAM methods weight, by running the model."""
 
 import torch
 from torch import Tensor, nn
@@ -12,17 +12,17 @@ _CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
 
 
 def target_layer(model: nn.Module, inputs: Tensor, layer: str | None) -> nn.Module:
-    """The module of this name, or the last convolution that a forward pass executes.
+    """Return the module of this name, or the last convolution that a forward pass executes.
 
-    One forward pass of one image.
+    It costs one forward pass of one image.
 
     Args:
         model: in evaluation mode.
         inputs: (N, C, *spatial).
-        layer: dotted name of a module; None: the last convolution.
+        layer: dotted name of a module, or None for the last convolution.
 
     Raises:
-        InvalidArgument: the layer does not exist, is not executed, or gives no map.
+        InvalidArgument: the layer does not exist, is not executed, or its output is not a map.
         NotApplicable: no layer is named, and the model executes no convolution.
     """
     executed = executed_maps(model, inputs)
@@ -45,13 +45,15 @@ def target_layer(model: nn.Module, inputs: Tensor, layer: str | None) -> nn.Modu
 
 
 def executed_maps(model: nn.Module, inputs: Tensor) -> dict[str, nn.Module]:
-    """Modules by name, in the order in which a pass of one image ends them, if they give a map.
+    """Return the modules whose output is a map, by name, in the order in which they finish.
+
+    A map is an output with as many dimensions as the inputs. It costs one pass of one image.
 
     Args:
-        model: in evaluation mode; a module that runs twice counts where it last ends.
-        inputs: (N, C, *spatial); a map is an output of as many dimensions.
+        model: in evaluation mode; a module that runs twice has the position of its last run.
+        inputs: (N, C, *spatial).
     """
-    # A wrapper finds its user's own model under the empty name.
+    # If the model is wrapped, the empty name gives the user's own model.
     root = model.get_submodule("")
     found: dict[str, nn.Module] = {}
     handles = []

@@ -1,4 +1,4 @@
-"""DeepLIFT of captum, from one reference and from several."""
+"""Explainers of captum that run DeepLIFT with one reference or with several."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -11,13 +11,13 @@ from pytest_xai.errors import NotApplicable
 from pytest_xai.explainers.adapting.entry import Claim, Entry, claims
 from pytest_xai.explainers.adapting.module_watch import no_functional
 from pytest_xai.explainers.adapting.passes import fresh, images_per_pass
-from pytest_xai.explainers.captum.deep_lift_network import linear_between, nothing_left
+from pytest_xai.explainers.captum.deep_lift_network import hook_data_removed, linear_between
 from pytest_xai.explainers.captum.features import reference_set, references_like
 from pytest_xai.explainers.captum.rules import without_hook_warnings
 
 __all__ = ["ENTRIES", "deep_lift", "deep_lift_shap", "rescaled"]
 
-# The modules that captum's DeepLift has a rule for, and the functions behind them.
+# The modules for which captum's DeepLift has a rule, and the functions that they call.
 _RESCALED_MODULES = (
     nn.ReLU,
     nn.ELU,
@@ -45,9 +45,9 @@ def deep_lift() -> Callable[..., Tensor]:
     nn.MaxPool2d), on overlapping pooling and on nn.Softmax.
 
     Raises:
-        InvalidArgument: when called: a model with functional nonlinearities.
-        NotApplicable: when called: a network that uses a module twice, or does to its activations
-            what captum has no rule for (GELU, products, group normalisation).
+        InvalidArgument: when called: the model calls nonlinearities as functions.
+        NotApplicable: when called: the model uses a module twice, or applies operations without a
+            rule to its activations (GELU, products, group normalisation).
     """
 
     def explain(model: nn.Module, inputs: Tensor, targets: Tensor, *, baseline: Tensor) -> Tensor:
@@ -64,30 +64,30 @@ def deep_lift() -> Callable[..., Tensor]:
 def deep_lift_shap(*, references: Tensor | None = None) -> Callable[..., Tensor]:
     """The mean of DeepLIFT's maps over a set of references (Lundberg 2017, sec. 4.2).
 
-    It is wrong where DeepLift of captum is. With the baseline alone it is DeepLift.
+    It is wrong on the networks on which captum's DeepLift is. With the baseline as the only
+    reference it equals DeepLift.
 
     Args:
-        references: (R, *shape), the references; None: the baseline alone.
+        references: the references (R, *shape), or None for the baseline alone.
 
     Raises:
-        InvalidArgument: ``references`` is no such tensor. When called: references of another shape,
-            a model with functional nonlinearities.
-        NotApplicable: when called: a network that uses a module twice, or does to its activations
-            what captum has no rule for (GELU, products, group normalisation).
+        InvalidArgument: ``references`` is not such a tensor. When called: the references have
+            another shape than the inputs, or the model calls nonlinearities as functions.
+        NotApplicable: as for DeepLift.
     """
     references = reference_set("references", references)
 
     def explain(model: nn.Module, inputs: Tensor, targets: Tensor, *, baseline: Tensor) -> Tensor:
         captum = require("captum.attr", extra="captum")
         shared = baseline.detach() if references is None else references_like(references, inputs)
-        # Of several baselines each is the reference of its own image.
+        # If there is a baseline per image, each is the reference of its own image.
         own = references is None and len(shared) > 1
         step = 1 if own else max(1, images_per_pass(inputs) // (2 * len(shared)))
         maps = []
         for start in range(0, len(inputs), step):
             rows = slice(start, start + step)
             pool = shared[rows] if own else shared
-            # captum asks for two rows at least.
+            # captum requires at least two references.
             pool = pool.repeat(2, *(1,) * (pool.ndim - 1)) if len(pool) == 1 else pool
             with rescaled(model):
                 part: Tensor = captum.DeepLiftShap(model).attribute(
@@ -101,25 +101,25 @@ def deep_lift_shap(*, references: Tensor | None = None) -> Callable[..., Tensor]
 
 @contextmanager
 def rescaled(model: nn.Module) -> Iterator[None]:
-    """Run captum's DeepLift inside, on a model that it can follow.
+    """Check, while captum's DeepLift runs inside the context, that it supports the model.
 
     Raises:
-        InvalidArgument: on leaving, a nonlinearity was called as a function.
-        NotApplicable: the network uses a module twice, or is neither linear nor rectified where
-            captum takes it to be.
+        InvalidArgument: on leaving: a nonlinearity was called as a function.
+        NotApplicable: the network uses a module twice, or applies an operation that is not linear
+            and for which captum has no rule.
     """
     watched = no_functional(
         model,
         _RESCALED_FUNCTIONS,
         rule="DeepLift",
-        # captum asks for the exact type as well.
+        # captum also checks for the exact type.
         covers=lambda module: type(module) in _RESCALED_MODULES,
     )
     try:
         with (
             without_hook_warnings(),
             watched,
-            nothing_left(model),
+            hook_data_removed(model),
             linear_between(model, _RESCALED_FUNCTIONS),
         ):
             yield
@@ -127,7 +127,7 @@ def rescaled(model: nn.Module) -> Iterator[None]:
         if "used more than once" not in str(error):
             raise
         raise NotApplicable(
-            "captum's DeepLift cannot follow a network that uses a module twice; give each use a "
+            "captum's DeepLift does not support networks that use a module twice; give each use a "
             f"module of its own: {str(error).partition(' was detected')[0]}"
         ) from error
 
@@ -153,7 +153,7 @@ ENTRIES = {
         factory=deep_lift_shap,
         method="deep_lift_rescale",
         source="lundberg2017",
-        cost="2 forward + 2 backward for each reference, for two at the least",
+        cost="2 forward + 2 backward for each reference (at least two)",
         claims=(
             *claims("lundberg2017", "dummy_feature", "linearity"),
             *(

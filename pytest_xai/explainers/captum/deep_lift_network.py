@@ -1,8 +1,8 @@
-"""Networks that DeepLift of captum can follow: between the modules with a rule, linear maps only.
+"""Detection of networks that captum's DeepLift does not support.
 
-captum takes the gradient of whatever it has no rule for. That is right for linear maps and for
-nothing else: behind a GELU, a product of two activations or a group normalisation, the
-contributions no longer add up to the difference of the outputs.
+captum uses the gradient of every operation without a rule, which is right only for linear ones.
+After a GELU, a product of two activations or a group normalisation, the contributions no longer
+add up to the difference of the outputs.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -14,10 +14,10 @@ from torch.overrides import TorchFunctionMode
 
 from pytest_xai.errors import NotApplicable
 
-__all__ = ["linear_between", "nothing_left"]
+__all__ = ["hook_data_removed", "linear_between"]
 
-# What captum's hooks remember on a module, and forget in a backward pass that gets so far.
-_REMEMBERED = ("input", "output", "input_ref")
+# Attributes that captum's hooks set on modules; a backward pass removes them unless it fails.
+_HOOK_DATA = ("input", "output", "input_ref")
 _ASK = frozenset({
     *("__get__", "__len__", "dim", "is_contiguous", "is_floating_point", "ndimension", "numel"),
     *("register_hook", "requires_grad_", "size", "stride"),
@@ -41,7 +41,7 @@ _LINEAR = frozenset({
     *("__add__", "__iadd__", "__isub__", "__neg__", "__radd__", "__rsub__", "__sub__"),
     *("add", "add_", "cumsum", "mean", "neg", "rsub", "sub", "sub_", "subtract", "sum"),
 })  # fmt: skip
-# Linear in one activation, a product or a quotient of two.
+# Linear if only one of the factors is an activation.
 _PRODUCTS = frozenset({
     *("__imul__", "__matmul__", "__mul__", "__rmatmul__", "__rmul__", "addmm", "bilinear", "bmm"),
     *("einsum", "matmul", "mm", "mul", "mul_", "multiply", "tensordot"),
@@ -51,14 +51,14 @@ _QUOTIENTS = frozenset(("__itruediv__", "__truediv__", "div", "div_", "divide", 
 
 @contextmanager
 def linear_between(model: nn.Module, rules: Sequence[str]) -> Iterator[None]:
-    """Run a model inside that is linear but for functions that the explainer has a rule for.
+    """Check that a model which runs inside applies only linear functions and those with a rule.
 
     Args:
-        model: what it does in its forward pass is watched.
-        rules: names of these functions, whoever calls them.
+        model: the model, whose forward passes are watched.
+        rules: names of the functions for which the explainer has a rule.
 
     Raises:
-        NotApplicable: inside, where the model does something else with its activations.
+        NotApplicable: inside the context, when the model applies another function to activations.
     """
     watch = _Watch(frozenset(rules))
     handles = [
@@ -74,20 +74,20 @@ def linear_between(model: nn.Module, rules: Sequence[str]) -> Iterator[None]:
 
 
 @contextmanager
-def nothing_left(model: nn.Module) -> Iterator[None]:
-    """Take back what captum's hooks remember on modules, and forget only where all goes well."""
-    before = {module: _remembered(module) for module in model.modules()}
+def hook_data_removed(model: nn.Module) -> Iterator[None]:
+    """Remove what captum's hooks store on modules, which they leave there if a pass fails."""
+    before = {module: _stored(module) for module in model.modules()}
     try:
         yield
     finally:
         for module, own in before.items():
-            for name in _remembered(module):
+            for name in _stored(module):
                 delattr(module, name)
             vars(module).update(own)
 
 
-def _remembered(module: nn.Module) -> dict[str, Any]:
-    return {name: vars(module)[name] for name in _REMEMBERED if name in vars(module)}
+def _stored(module: nn.Module) -> dict[str, Any]:
+    return {name: vars(module)[name] for name in _HOOK_DATA if name in vars(module)}
 
 
 class _Watch(TorchFunctionMode):
@@ -108,7 +108,7 @@ class _Watch(TorchFunctionMode):
     ) -> object:
         name, options = getattr(func, "__name__", str(func)), kwargs or {}
         if self.running and name.startswith("max_pool") and _is_dilated(args, options):
-            raise NotApplicable("captum's DeepLift cannot follow a max-pool that is dilated")
+            raise NotApplicable("captum's DeepLift does not support dilated max-pools")
         known = not self.running or name in self.harmless
         if not (known or _is_linear(name, args, options)):
             raise NotApplicable(
@@ -124,7 +124,7 @@ def _is_dilated(args: tuple[Any, ...], options: dict[str, Any]) -> bool:
 
 
 def _is_linear(name: str, args: tuple[Any, ...], options: dict[str, Any]) -> bool:
-    """Whether a function of these arguments is linear in the activations among them."""
+    """Return whether a function of these arguments is linear in the activations among them."""
     if name == "batch_norm":
         return not options.get("training", args[5] if len(args) > 5 else False)
     activations = sum(map(_is_activation, _tensors([args, list(options.values())])))
@@ -144,7 +144,7 @@ def _tensors(values: Any) -> Iterator[Tensor]:
 
 
 def _is_activation(tensor: Tensor) -> bool:
-    """Whether it was computed from the inputs: from a tensor with a gradient that is no weight."""
+    """Return whether a tensor depends on the inputs, that is on a leaf that is not a parameter."""
     if tensor.grad_fn is None:
         return tensor.requires_grad and not isinstance(tensor, nn.Parameter)
     seen, waiting = {tensor.grad_fn}, [tensor.grad_fn]

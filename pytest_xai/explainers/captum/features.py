@@ -1,4 +1,4 @@
-"""What perturbation explainers switch on and off together: blocks of a grid, or superpixels."""
+"""The features that perturbation explainers replace together: blocks of a grid, or superpixels."""
 
 import torch
 from torch import Tensor
@@ -9,22 +9,22 @@ from pytest_xai.explainers.adapting.blocks import blocks_of
 
 __all__ = ["features_of", "reference_set", "references_like", "sizes", "superpixels"]
 
-# Blocks per side by the number of spatial dimensions: 32 of a signal, 64 of an image or a volume.
+# Blocks per side by the number of spatial dimensions: a signal has 32, an image or volume 64.
 _BLOCKS = {1: 32, 2: 8, 3: 4}
 
 
 def features_of(inputs: Tensor, blocks: int | None, *, per_channel: bool = False) -> Tensor:
-    """The number of the feature that each place belongs to, counted from 0.
+    """Return the number of the feature that each position belongs to, counted from 0.
 
     Args:
         inputs: (N, *shape).
-        blocks: blocks along each side, as even as whole places allow, at most one per place;
-            None: 32 of a signal, 8 x 8 of an image, 4 x 4 x 4 of a volume. Each column of inputs
-            (N, features) is a feature, whatever is said here.
-        per_channel: a block is one of one channel; False: of all channels together.
+        blocks: blocks along each side, of equal length up to rounding, at most one per position.
+            None gives 32 blocks for signals, 8 x 8 for images, 4 x 4 x 4 for volumes. It has no
+            effect on inputs (N, features), where each column is a feature.
+        per_channel: True if each block covers a single channel, False if it covers all channels.
 
     Returns:
-        (1, 1, *spatial), with ``per_channel`` (1, C, *spatial), (1, features) for a table.
+        (1, 1, *spatial), or (1, C, *spatial) with ``per_channel``, or (1, features) for a table.
     """
     numbers = blocks_of(inputs, blocks, defaults=_BLOCKS)
     if inputs.ndim == 2:
@@ -37,25 +37,25 @@ def features_of(inputs: Tensor, blocks: int | None, *, per_channel: bool = False
 
 
 def superpixels(image: Tensor, segments: int) -> Tensor:
-    """The superpixel of each pixel, from scikit-image's SLIC (Achanta 2012).
+    """Return the number of the superpixel of each pixel, by scikit-image's SLIC (Achanta 2012).
 
     Args:
-        image: (1, C, H, W); three channels are taken for colours.
-        segments: about how many; it may become more or fewer.
+        image: (1, C, H, W); three channels are treated as red, green and blue.
+        segments: approximate number of superpixels.
 
     Returns:
         (1, 1, H, W), counted from 0 without gaps.
 
     Raises:
         MissingDependency: scikit-image is not installed.
-        NotApplicable: the input is no image.
+        NotApplicable: the input is not an image.
     """
     segmentation = require("skimage.segmentation", extra="lime")
     if image.ndim != 4:
-        raise NotApplicable("superpixels are made of images only; use features='blocks'")
+        raise NotApplicable("superpixels exist for images only; use features='blocks'")
     colours = image.shape[1] == 3
     values = image[0].detach().movedim(0, -1).cpu().double()
-    # Compactness and Lab mean values between 0 and 1.
+    # The compactness below and the conversion to Lab assume values between 0 and 1.
     values = (values - values.min()) / (values.max() - values.min()).clamp(min=1e-12)
     labels = segmentation.slic(
         values.numpy(),
@@ -71,19 +71,19 @@ def superpixels(image: Tensor, segments: int) -> Tensor:
 
 
 def sizes(features: Tensor) -> Tensor:
-    """How many places the feature of each place has.
+    """Return, for each position, the number of positions that belong to the same feature.
 
     Args:
-        features: as `features_of` returns them.
+        features: the result of `features_of`.
     """
     return torch.bincount(features.flatten())[features]
 
 
 def reference_set(name: str, value: object) -> Tensor | None:
-    """An option that holds other inputs, or None.
+    """Return a copy of an option that holds reference inputs, or None.
 
     Raises:
-        InvalidArgument: neither None nor a floating tensor with a row at least.
+        InvalidArgument: it is neither None nor a floating-point tensor of at least one row.
     """
     if value is None:
         return None
@@ -94,20 +94,20 @@ def reference_set(name: str, value: object) -> Tensor | None:
     else:
         got = type(value).__name__
     raise InvalidArgument.of(
-        name, got=got, expected="a floating tensor (R, *shape) of at least one input, or None"
+        name, got=got, expected="a floating-point tensor (R, *shape) of at least one input, or None"
     )
 
 
 def references_like(references: Tensor, inputs: Tensor) -> Tensor:
-    """The references in the inputs' dtype and on their device.
+    """Return the references in the dtype and on the device of the inputs.
 
     Raises:
-        InvalidArgument: they are not of the inputs' shape.
+        InvalidArgument: the references and the inputs differ in shape.
     """
     if references.shape[1:] != inputs.shape[1:]:
         raise InvalidArgument.of(
             "references",
             got=f"inputs of shape {tuple(references.shape[1:])}",
-            expected=f"the shape of what is explained, {tuple(inputs.shape[1:])}",
+            expected=f"the shape of the inputs that are explained, {tuple(inputs.shape[1:])}",
         )
     return references.to(inputs)

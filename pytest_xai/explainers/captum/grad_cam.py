@@ -1,4 +1,4 @@
-"""Explainers of captum that look at one layer, found or named; maps are of the input's size."""
+"""Explainers of captum that use one layer; their maps are resized to the input."""
 
 from collections.abc import Callable
 
@@ -22,13 +22,14 @@ def layer_grad_cam(*, layer: str | None = None) -> Callable[..., Tensor]:
     The map is interpolated linearly from the layer's size to the input's: (N, 1, *spatial).
 
     Args:
-        layer: dotted name of the module whose output is used; None: the last convolution that a
-            forward pass executes, before what follows it (normalisation, ReLU).
+        layer: dotted name of the module whose output is used. None takes the last convolution that
+            a forward pass executes, before the normalisation or ReLU that follows it.
 
     Raises:
-        InvalidArgument: ``layer`` is no name. When called: a layer that does not exist, is not
-            executed, or whose output has no spatial dimensions.
-        NotApplicable: when called: inputs without places, a model that executes no convolution.
+        InvalidArgument: ``layer`` is not a name. When called: the layer does not exist or is not
+            executed, or its output has no spatial dimensions.
+        NotApplicable: when called: the inputs have no spatial dimensions, or the model executes no
+            convolution.
     """
     layer = None if layer is None else text("layer", layer)
 
@@ -50,21 +51,21 @@ def layer_grad_cam(*, layer: str | None = None) -> Callable[..., Tensor]:
 def guided_grad_cam(*, layer: str | None = None) -> Callable[..., Tensor]:
     """Grad-CAM at the input's size times guided backpropagation (Selvaraju 2017, sec. 3.2).
 
-    It is wrong where GuidedBackprop of captum is. The size is interpolated linearly, as in the
-    paper; captum repeats the nearest value unless told.
+    It is wrong on the networks on which captum's GuidedBackprop is. The map is interpolated
+    linearly, as in the paper; captum's default is to repeat the nearest value.
 
     Args:
         layer: as for LayerGradCam.
 
     Raises:
-        InvalidArgument: as for LayerGradCam, and when called: a model with functional ReLU.
-        NotApplicable: when called: a model that executes no convolution.
+        InvalidArgument: as for LayerGradCam, and when called: the model calls ReLU as a function.
+        NotApplicable: when called: the model executes no convolution.
     """
     layer = None if layer is None else text("layer", layer)
 
     def explain(model: nn.Module, inputs: Tensor, targets: Tensor) -> Tensor:
         captum = require("captum.attr", extra="captum")
-        # Only here the model runs alone: captum itself calls relu on the map of Grad-CAM.
+        # Functional ReLUs are detected in this pass, since captum itself calls relu on the map.
         with relus_replaced(model, "GuidedGradCam"):
             chosen = target_layer(model, inputs, layer)
         with without_hook_warnings():
@@ -79,21 +80,21 @@ def guided_grad_cam(*, layer: str | None = None) -> Callable[..., Tensor]:
 
 
 def layer_conductance(*, layer: str | None = None, steps: int = 20) -> Callable[..., Tensor]:
-    """What flows through a layer from the baseline to the input (Dhamdhere 2018, eq. 2).
+    """The flow of integrated gradients through the units of a layer (Dhamdhere 2018, eq. 2).
 
     The conductances of a layer's channels are summed and interpolated linearly from the layer's
-    size to the input's: (N, 1, *spatial). The path's nodes are evenly spaced with both ends, so
-    that before the interpolation a layer's conductances sum to f(x) - f(x') up to the
-    quadrature's error, and exactly where the model is linear behind the layer.
+    size to the input's: (N, 1, *spatial). The nodes on the path are evenly spaced and include both
+    ends. Before the interpolation the conductances of a layer therefore sum to f(x) - f(x') up to
+    the error of the quadrature, and exactly if the model is linear after the layer.
 
     Args:
         layer: as for LayerGradCam.
-        steps: nodes on the path, at least 2. Where they need several passes, captum evaluates
-            one more for each pass but the first.
+        steps: number of nodes on the path, at least 2. If they need several passes, captum
+            evaluates one more node for each pass but the first.
 
     Raises:
-        InvalidArgument: as for LayerGradCam, or ``steps`` is no integer of at least 2.
-        NotApplicable: when called: a model that executes no convolution.
+        InvalidArgument: as for LayerGradCam, or ``steps`` is not an integer of at least 2.
+        NotApplicable: when called: the model executes no convolution.
     """
     layer = None if layer is None else text("layer", layer)
     steps = whole("steps", steps, least=2)
@@ -107,9 +108,9 @@ def layer_conductance(*, layer: str | None = None, steps: int = 20) -> Callable[
             baselines=baseline.detach(),
             target=targets,
             n_steps=steps - 1,
-            # Gauss-Legendre nodes leave out both ends of the path, and what flows there.
+            # Gauss-Legendre nodes would leave out the flow at both ends of the path.
             method="riemann_trapezoid",
-            # A pass holds two nodes of every input, or captum warns.
+            # captum warns unless a pass holds at least two nodes of every input.
             internal_batch_size=max(2 * len(inputs), images_per_pass(inputs)),
         )
         resized: Tensor = captum.LayerAttribution.interpolate(

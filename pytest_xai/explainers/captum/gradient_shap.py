@@ -1,4 +1,4 @@
-"""GradientShap of captum, and noise as a share of an image's range."""
+"""GradientShap of captum, and the noise level as a share of an image's range."""
 
 from collections.abc import Callable
 
@@ -19,20 +19,21 @@ __all__ = ["ENTRIES", "gradient_shap", "noise_of", "share"]
 def gradient_shap(
     *, draws: int = 50, sigma: float = 0.0, references: Tensor | None = None
 ) -> Callable[..., Tensor]:
-    """The mean of (input - reference) x gradient at random places between (Erion 2021, eq. 4).
+    """Mean of (input - reference) x gradient at random points between them (Erion 2021, eq. 4).
 
-    Places, references and noise come from numpy's and torch's global generators, the same for each
-    image. The maps sum to the difference of the outputs in the mean over draws only.
+    Points, references and noise come from numpy's and torch's global generators and are the same
+    for each image. The maps sum to the difference of the outputs only on average over draws.
 
     Args:
-        draws: random places per image.
+        draws: number of random points per image.
         sigma: standard deviation of Gaussian noise on the input as a share of (largest - smallest
-            value) of each image; the paper has none.
-        references: (R, *shape), the inputs to draw references from; None: the baseline alone.
+            value) of each image; the paper uses no noise.
+        references: inputs (R, *shape) from which references are drawn, or None for the baseline.
 
     Raises:
-        InvalidArgument: ``draws`` is no positive integer, ``sigma`` no finite number >= 0,
-            ``references`` no such tensor. When called: references of another shape.
+        InvalidArgument: ``draws`` is not a positive integer, ``sigma`` is not a finite number >= 0,
+            or ``references`` is not such a tensor. When called: the references have another shape
+            than the inputs.
     """
     draws = whole("draws", draws)
     sigma = share("sigma", sigma)
@@ -65,10 +66,10 @@ def gradient_shap(
 
 
 def share(name: str, value: object) -> float:
-    """A standard deviation as a share of the range of an image.
+    """Return an option if it is a valid standard deviation, a share of the range of an image.
 
     Raises:
-        InvalidArgument: ``value`` is no finite number >= 0.
+        InvalidArgument: ``value`` is not a finite number >= 0.
     """
     found = number(name, value)
     if found < 0:
@@ -77,7 +78,7 @@ def share(name: str, value: object) -> float:
 
 
 def noise_of(image: Tensor, sigma: float) -> float:
-    """The standard deviation that is this share of (largest - smallest value) of an image."""
+    """Return sigma times (largest - smallest value) of an image."""
     return sigma * float(image.max() - image.min())
 
 

@@ -25,14 +25,14 @@ def saliency(*, absolute: bool = True, channels: str = "each") -> Callable[..., 
     """The gradient of the target's output, by default its absolute value (Simonyan 2014, sec. 3).
 
     Args:
-        absolute: the magnitude, as in the paper; False: the signed gradient, which is linear
-            in the model.
-        channels: "each": a map of the inputs' shape; "max": the largest magnitude over the
-            channels, (N, 1, *spatial), as the paper shows it. Inputs (N, features) have none.
+        absolute: True for the magnitude, as in the paper; False for the signed gradient, which is
+            linear in the model.
+        channels: "each" for a map of the inputs' shape; "max" for the largest magnitude over the
+            channels, (N, 1, *spatial), as in the paper. It has no effect on inputs (N, features).
 
     Raises:
-        InvalidArgument: ``absolute`` is no boolean, ``channels`` is unknown, or the maximum of
-            signed gradients is asked for.
+        InvalidArgument: ``absolute`` is not a boolean, ``channels`` is unknown, or "max" is
+            combined with signed gradients.
     """
     absolute = flag("absolute", absolute)
     channels = choice("channels", channels, ("each", "max"))
@@ -62,17 +62,17 @@ def input_x_gradient() -> Callable[..., Tensor]:
 def integrated_gradients(
     *, steps: int = 50, method: str = "gausslegendre"
 ) -> Callable[..., Tensor]:
-    """The mean gradient on the way from the baseline times the way (Sundararajan 2017, eq. 1).
+    """(Input - baseline) times the mean gradient on the path between (Sundararajan 2017, eq. 1).
 
-    captum rounds the weights of the nodes to float32: in float64 a map is right to about 1e-7 of
-    its size. Its ``riemann_trapezoid`` gives maps that are low by 1 / steps on every model.
+    captum rounds the weights of the nodes to float32, so float64 maps have relative errors of about
+    1e-7. With captum's ``riemann_trapezoid`` maps are too small by the factor 1 - 1 / steps.
 
     Args:
-        steps: nodes of the quadrature, at least 2.
+        steps: number of nodes of the quadrature, at least 2.
         method: the quadrature, one of captum's names.
 
     Raises:
-        InvalidArgument: ``steps`` is no integer of at least 2, or ``method`` is unknown.
+        InvalidArgument: ``steps`` is not an integer of at least 2, or ``method`` is unknown.
     """
     steps = whole("steps", steps, least=2)
     method = choice("method", method, _QUADRATURES)
@@ -85,7 +85,7 @@ def integrated_gradients(
             target=targets,
             n_steps=steps,
             method=method,
-            # A pass holds at least one node of every input, or captum warns.
+            # captum warns unless a pass holds at least one node of every input.
             internal_batch_size=max(len(inputs), images_per_pass(inputs)),
         )
         return maps.detach()
@@ -109,7 +109,7 @@ ENTRIES = {
             *claims("ancona2018", "positive_homogeneity"),
             *claims("montavon2018", "translation_equivariance"),
             Claim(check="sign_convention", source="simonyan2014", when={"absolute": True}),
-            # The largest over the channels is no channel's own.
+            # The maximum over channels also gives a value to a channel that the model ignores.
             Claim(check="dummy_feature", source="sundararajan2017", when={"channels": "each"}),
             Claim(check="linearity", source="sundararajan2017", when={"absolute": False}),
         ),

@@ -1,4 +1,4 @@
-"""LIME of captum: a linear model of the output in which features are shown."""
+"""LIME of captum: a linear model fitted to the outputs for masked inputs."""
 
 import warnings
 from collections.abc import Callable
@@ -26,28 +26,28 @@ def lime(
     blocks: int | None = None,
     segments: int = 50,
 ) -> Callable[..., Tensor]:
-    """Coefficients of a local linear model of which features are shown (Ribeiro 2016, eq. 1, 2).
+    """Coefficients of a linear model fitted to outputs for masked inputs (Ribeiro 2016, eq. 1, 2).
 
-    Each feature is shown or replaced by the baseline with probability a half; samples weigh
-    ``exp(-d**2 / (2 kernel_width**2))``, d the cosine distance of the two inputs. All channels are
-    replaced together, and the map is (N, 1, *spatial): each place has its feature's coefficient.
-    Draws come from torch's global generator, the same for each image. captum regresses in
-    float32, whatever the inputs' dtype.
+    Each feature is replaced by the baseline with probability 1/2. A sample has the weight
+    ``exp(-d**2 / (2 kernel_width**2))``, where d is its cosine distance from the input. All
+    channels are replaced together. In the map (N, 1, *spatial) each position has the coefficient of
+    its feature. Random numbers come from torch's global generator and are the same for each image.
+    captum computes the regression in float32 for every dtype of the inputs.
 
     Args:
-        samples: perturbed copies per image; take twice as many as there are features, or more.
-        alpha: weight of the Lasso's L1 penalty, in units of the output: coefficients that are
-            small against it vanish, on some models all of them. captum takes 0.01 by default.
-            0: weighted least squares.
-        kernel_width: width of the weights' kernel, above 0.
+        samples: number of perturbed copies per image; use at least twice the number of features.
+        alpha: weight of the Lasso's L1 penalty, in units of the output. It sets small coefficients
+            to zero, on some models all of them. 0 means weighted least squares; captum's default
+            is 0.01.
+        kernel_width: width of the kernel for the weights, above 0.
         features: "blocks" of a grid, or "superpixels" of an image by scikit-image's SLIC.
-        blocks: blocks along each side; None: 32 of a signal, 8 of an image, 4 of a volume.
-        segments: about how many superpixels.
+        blocks: blocks along each side; None means 32 for signals, 8 for images, 4 for volumes.
+        segments: approximate number of superpixels.
 
     Raises:
-        InvalidArgument: an option outside its range.
-        MissingDependency: when called: scikit-learn, or for superpixels scikit-image, is missing.
-        NotApplicable: when called: superpixels of inputs that are no images.
+        InvalidArgument: an option is outside its range.
+        MissingDependency: when called: scikit-learn is missing, or scikit-image for superpixels.
+        NotApplicable: when called: superpixels are requested of inputs that are not images.
     """
     samples = whole("samples", samples, least=2)
     alpha = _at_least_zero("alpha", alpha)
@@ -70,7 +70,7 @@ def lime(
                 else superpixels(values, segments)
             )
             with warnings.catch_warnings():
-                # The coordinate descent of the Lasso, on a model that it explains to rounding.
+                # The Lasso's coordinate descent warns when its fit is exact up to rounding.
                 warnings.filterwarnings("ignore", category=UserWarning, module="sklearn")
                 coefficients: Tensor = explainer.attribute(
                     fresh(values).detach(),

@@ -1,4 +1,4 @@
-"""Layer-wise relevance propagation of captum, on networks that it can follow."""
+"""Layer-wise relevance propagation of captum, on networks that it supports."""
 
 from collections.abc import Callable
 from functools import partial
@@ -12,7 +12,7 @@ from pytest_xai.errors import InvalidArgument, NotApplicable
 from pytest_xai.explainers.adapting.arguments import choice, number
 from pytest_xai.explainers.adapting.entry import Claim, Entry, Variant, claims
 from pytest_xai.explainers.adapting.passes import fresh
-from pytest_xai.explainers.captum.lrp_network import examine, followable
+from pytest_xai.explainers.captum.lrp_network import examine, supported_copy
 
 __all__ = ["ENTRIES", "lrp"]
 
@@ -22,27 +22,28 @@ _RULES = ("epsilon", "gamma", "alpha1beta0")
 def lrp(
     *, rule: str = "epsilon", epsilon: float | None = None, gamma: float = 0.25
 ) -> Callable[..., Tensor]:
-    """Relevance handed back from layer to layer by one rule (Bach 2015; Montavon 2019, sec. 2).
+    """Relevance propagated back layer by layer with one rule (Bach 2015; Montavon 2019, sec. 2).
 
-    The rule is that of nn.Linear and nn.Conv2d; pooling and batch normalisation always have the
-    epsilon rule. captum adds no multiple of gamma to biases, which the paper does.
+    The rule applies to nn.Linear and nn.Conv2d; pooling and batch normalisation always use the
+    epsilon rule. Unlike the paper, captum does not apply gamma to biases.
 
-    captum knows few modules (no nn.Conv1d, nn.Conv3d, nn.BatchNorm1d, nn.LeakyReLU, nn.GELU), and
-    hands relevance through functions as their gradient would, which is right only for those that
-    move values. nn.Flatten and nn.Identity, which do, are made known to it on a copy of the model.
+    captum supports few modules (not nn.Conv1d, nn.Conv3d, nn.BatchNorm1d, nn.LeakyReLU, nn.GELU).
+    It propagates relevance through functions by their gradient, which is right only for functions
+    that move values. nn.Flatten and nn.Identity are replaced by modules that captum supports, on a
+    copy of the model.
 
     Args:
-        rule: "epsilon", "gamma" or "alpha1beta0"; the last two ask for layers whose inputs are
-            not negative, since captum changes the weights by their own sign.
-        epsilon: stabiliser of the epsilon rule, at least 0; it takes relevance away. None: so
-            little that it is lost in rounding, 1e-9 in float32 and 1e-18 in float64.
-        gamma: by how much the gamma rule favours positive weights, at least 0.
+        rule: "epsilon", "gamma" or "alpha1beta0". The last two require layers whose inputs are not
+            negative, since captum selects weights by the sign of the weight alone.
+        epsilon: stabiliser of the epsilon rule, at least 0; it absorbs relevance. None takes a
+            value that has no effect beyond rounding: 1e-9 in float32 and 1e-18 in float64.
+        gamma: additional weight of positive weights in the gamma rule, at least 0.
 
     Raises:
-        InvalidArgument: an option outside its range. When called: functions where captum has a rule
-            for modules only, such as ``F.relu``.
-        NotApplicable: when called: other modules or functions, a module that is used twice,
-            negative inputs of a layer for the rules that ask for none.
+        InvalidArgument: an option is outside its range. When called: the model calls functions,
+            such as ``F.relu``, for which captum has a rule only as modules.
+        NotApplicable: when called: the model has other modules or functions or uses a module twice,
+            or a layer has negative inputs under a rule that requires them to be >= 0.
     """
     rule = choice("rule", rule, _RULES)
     for name, value in (("epsilon", epsilon), ("gamma", gamma)):
@@ -51,11 +52,11 @@ def lrp(
 
     def explain(model: nn.Module, inputs: Tensor, targets: Tensor) -> Tensor:
         captum = require("captum.attr", extra="captum")
-        copied = followable(model)
+        copied = supported_copy(model)
         examine(copied, inputs, signs_matter=rule != "epsilon")
         least = _least(inputs)
-        own = partial(_captums, rule, least if epsilon is None else epsilon, gamma)
-        _put_rules(copied, own, partial(_captums, "epsilon", least, gamma))
+        own = partial(_rule, rule, least if epsilon is None else epsilon, gamma)
+        _set_rules(copied, own, partial(_rule, "epsilon", least, gamma))
         try:
             maps: Tensor = captum.LRP(copied).attribute(fresh(inputs), target=targets)
         except TypeError as error:
@@ -68,17 +69,19 @@ def lrp(
 
 
 def _least(inputs: Tensor) -> float:
-    """A stabiliser that what is divided by it hardly ever feels."""
+    """Return a stabiliser that is too small to change a denominator beyond rounding."""
     return 1e-18 if inputs.dtype == torch.float64 else 1e-9
 
 
-def _put_rules(model: nn.Module, own: Callable[[], Any], other: Callable[[], Any]) -> None:
-    """Give each module its rule: captum's own has an epsilon of 1e-9, and is forgotten with a call.
+def _set_rules(model: nn.Module, own: Callable[[], Any], other: Callable[[], Any]) -> None:
+    """Set a new rule on each module, instead of captum's default rule with an epsilon of 1e-9.
+
+    Each module needs a rule of its own, since a rule stores values of its module's run.
 
     Args:
-        model: what `followable` returned.
-        own: makes the rule of nn.Linear and nn.Conv2d; a rule keeps what its module did.
-        other: makes that of pooling and batch normalisation.
+        model: the model that `supported_copy` returned.
+        own: makes the rule of nn.Linear and nn.Conv2d.
+        other: makes the rule of pooling and batch normalisation.
     """
     known = require("captum.attr._core.lrp", extra="captum").SUPPORTED_LAYERS_WITH_RULES
     for module in model.modules():
@@ -88,7 +91,7 @@ def _put_rules(model: nn.Module, own: Callable[[], Any], other: Callable[[], Any
             module.rule = other()
 
 
-def _captums(rule: str, epsilon: float, gamma: float) -> Any:
+def _rule(rule: str, epsilon: float, gamma: float) -> Any:
     rules = require("captum.attr._utils.lrp_rules", extra="captum")
     if rule == "epsilon":
         return rules.EpsilonRule(epsilon)
@@ -125,7 +128,7 @@ ENTRIES = {
             Claim(
                 check="relevance_conservation",
                 source="bach2015",
-                condition="less what biases absorb; an epsilon of its own takes relevance away",
+                condition="the relevance that biases absorb is taken into account",
                 when={"rule": "epsilon", "epsilon": None},
             ),
         ),

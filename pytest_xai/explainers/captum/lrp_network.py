@@ -1,4 +1,4 @@
-"""Networks that LRP of captum can follow: made so on a copy, or refused with the reason."""
+"""Preparation of networks for captum's LRP: replacement of modules, or refusal with a reason."""
 
 import copy
 from collections.abc import Callable, Sequence
@@ -10,9 +10,9 @@ from torch.overrides import TorchFunctionMode
 
 from pytest_xai.errors import InvalidArgument, NotApplicable
 
-__all__ = ["examine", "followable"]
+__all__ = ["examine", "supported_copy"]
 
-# Functions that captum has a rule for when they are modules.
+# Functions for which captum has a rule if they are called by these modules.
 _AS_MODULES = {
     "relu": "nn.ReLU",
     "relu_": "nn.ReLU",
@@ -26,7 +26,7 @@ _AS_MODULES = {
     "avg_pool2d": "nn.AvgPool2d",
     "adaptive_avg_pool2d": "nn.AdaptiveAvgPool2d",
 }
-# Functions that move values, so that the gradient moves relevance as it should, or only look.
+# Functions that only move or inspect values, so that the gradient propagates relevance correctly.
 _MOVES = frozenset(
     (
         *("__get__", "__getitem__", "__len__", "dim", "is_floating_point", "ndimension", "numel"),
@@ -40,7 +40,7 @@ _MOVES = frozenset(
 
 
 class _Moving(nn.Module):
-    """A module that moves values, where captum looks into: it asks for a rule of leaves only."""
+    """Wraps a module that moves values. It has a child, as captum needs rules for leaves only."""
 
     def __init__(self, move: nn.Module) -> None:
         super().__init__()
@@ -52,13 +52,13 @@ class _Moving(nn.Module):
         return moved
 
 
-def followable(model: nn.Module) -> nn.Module:
-    """A copy in which captum finds each layer, with modules that move values made known to it.
+def supported_copy(model: nn.Module) -> nn.Module:
+    """Return a copy of the model in which captum finds each layer and supports nn.Flatten.
 
     Args:
-        model: it stays as it is. Layers of the copy have its names behind ``"0."``.
+        model: the model, which is not changed. The names of layers in the copy begin with ``"0."``.
     """
-    # A model that is a single layer would be taken for one without layers.
+    # captum would not find the layer of a model that is a single layer.
     copied = nn.Sequential(copy.deepcopy(model))
     for module in list(copied.modules()):
         for name, child in module.named_children():
@@ -70,17 +70,17 @@ def followable(model: nn.Module) -> nn.Module:
 
 
 def examine(model: nn.Module, inputs: Tensor, *, signs_matter: bool) -> None:
-    """Run the model once, and refuse it for what captum would do wrong silently.
+    """Run the model once, and refuse it if captum would silently give wrong maps.
 
     Args:
-        model: what `followable` returned.
-        inputs: (N, *shape), all that will be explained.
-        signs_matter: the rule asks for layers whose inputs are not negative.
+        model: the model that `supported_copy` returned.
+        inputs: all inputs (N, *shape) that will be explained.
+        signs_matter: True if the rule requires layers whose inputs are not negative.
 
     Raises:
-        InvalidArgument: functions that captum has a rule for as modules only.
-        NotApplicable: other functions that do more than move values, a layer that is used twice,
-            negative inputs of a layer.
+        InvalidArgument: the model calls functions for which captum has a rule only as modules.
+        NotApplicable: the model calls other functions that do more than move values, uses a layer
+            twice, or, if ``signs_matter``, gives a layer negative inputs.
     """
     watch, used, negative = _Watch(), dict[str, int](), set[str]()
     handles = []
@@ -90,7 +90,7 @@ def examine(model: nn.Module, inputs: Tensor, *, signs_matter: bool) -> None:
 
         def enter(module: nn.Module, given: Any, name: str = name.removeprefix("0.")) -> None:
             watch.inside += 1
-            # Those without a rule may be used again: relevance passes them as it comes.
+            # ReLU, Tanh and Dropout may be used again, since they pass relevance on unchanged.
             used[name] = used.get(name, 0) + (type(module) not in (nn.ReLU, nn.Tanh, nn.Dropout))
             if type(module) in (nn.Linear, nn.Conv2d) and bool((given[0] < 0).any()):
                 negative.add(name)
@@ -107,31 +107,33 @@ def examine(model: nn.Module, inputs: Tensor, *, signs_matter: bool) -> None:
     _refuse_functions(watch.found)
     twice = sorted(name for name, count in used.items() if count > 1)
     if twice:
-        raise NotApplicable(f"captum's LRP cannot follow a module used twice: {', '.join(twice)}")
+        raise NotApplicable(
+            "captum's LRP does not support a module that is used twice: " + ", ".join(twice)
+        )
     if signs_matter and negative:
         raise NotApplicable(
-            "captum's rule changes weights by their own sign, which is right only for inputs >= 0; "
-            f"negative inputs reach {', '.join(sorted(negative))}"
+            "captum's rule selects weights by their sign, which is right only for inputs >= 0; "
+            f"these layers have negative inputs: {', '.join(sorted(negative))}"
         )
 
 
 def _refuse_functions(found: set[str]) -> None:
-    wanted = sorted({_AS_MODULES[name] for name in found if name in _AS_MODULES})
-    if wanted:
+    modules = sorted({_AS_MODULES[name] for name in found if name in _AS_MODULES})
+    if modules:
         raise InvalidArgument.of(
             "model",
             got=f"calls of {', '.join(sorted(found & set(_AS_MODULES)))} outside modules",
-            expected=f"modules ({', '.join(wanted)}), since LRP would silently take the gradient",
+            expected=f"modules ({', '.join(modules)}), since LRP would silently use the gradient",
         )
     if found:
         raise NotApplicable(
-            "captum's LRP knows modules only, and the model calls functions that do more than move "
-            f"values: {', '.join(sorted(found))}. A sum can be captum's Addition_Module"
+            "captum's LRP supports modules only, and the model calls functions that do more than "
+            f"move values: {', '.join(sorted(found))}. Write sums as captum's Addition_Module"
         )
 
 
 class _Watch(TorchFunctionMode):
-    """Notes the functions that are called outside leaf modules and do more than move values."""
+    """Records functions that are called outside leaf modules and do more than move values."""
 
     def __init__(self) -> None:
         super().__init__()

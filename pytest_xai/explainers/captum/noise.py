@@ -1,4 +1,4 @@
-"""Explainers of captum under noise on the input: SmoothGrad, its square, VarGrad."""
+"""Explainers of captum that add noise to the input: SmoothGrad, SmoothGrad squared, VarGrad."""
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
@@ -17,7 +17,7 @@ from pytest_xai.explainers.captum.rules import relus_replaced
 
 __all__ = ["ENTRIES", "smooth_grad", "smooth_grad_squared", "var_grad"]
 
-# What depends on the function alone; the others follow its modules.
+# Explainers that depend on the model's function only; the others depend on its modules.
 _FUNCTIONAL = ("Saliency", "InputXGradient", "IntegratedGradients")
 _WITH_BASELINE = ("IntegratedGradients", "DeepLift")
 _OVER = (*_FUNCTIONAL, "DeepLift", "GuidedBackprop", "Deconvolution")
@@ -28,27 +28,28 @@ def smooth_grad(
 ) -> Callable[..., Tensor]:
     """The mean gradient under Gaussian noise on the input (Smilkov 2017).
 
-    The noise comes from torch's global generator. Every image of a batch sees the same draws, so
-    its map does not depend on which others are explained with it.
+    The noise comes from torch's global generator. Every image of a batch gets the same noise, so
+    its map does not depend on the other images.
 
     Args:
-        draws: noisy copies per image; the paper sees little change beyond 50.
+        draws: number of noisy copies per image; the paper sees little change beyond 50.
         sigma: standard deviation of the noise as a share of (largest - smallest value) of each
-            image; 0.1 to 0.2 in the paper. captum itself takes an absolute figure.
-        absolute: average the gradient's magnitude, as captum does by default; False: the signed
-            gradient, as in the paper.
-        over: the explainer of captum whose maps are averaged, with its own defaults: Saliency (the
+            image; the paper uses 0.1 to 0.2. captum itself expects an absolute value.
+        absolute: True averages the gradient's magnitude, as captum does by default; False averages
+            the signed gradient, as in the paper.
+        over: the explainer of captum whose maps are averaged, with its defaults: Saliency (the
             gradient), InputXGradient, IntegratedGradients, DeepLift, GuidedBackprop, Deconvolution.
 
     Raises:
-        InvalidArgument: ``draws`` is no positive integer, ``sigma`` no finite number >= 0,
-            ``absolute`` no boolean, or true for another explainer than Saliency, ``over`` unknown.
-            When called: what ``over`` raises; no baseline where ``over`` needs one.
+        InvalidArgument: ``draws`` is not a positive integer, ``sigma`` is not a finite number >= 0,
+            ``absolute`` is not a boolean or is true for another explainer than Saliency, or
+            ``over`` is unknown. When called: ``over`` needs a baseline and gets none, or refuses
+            the model.
     """
     absolute = flag("absolute", absolute)
     if absolute and over != "Saliency":
-        raise InvalidArgument.of("absolute", got="True", expected="False for others than Saliency")
-    return _tunnel("smoothgrad", draws=draws, sigma=sigma, over=over, absolute=absolute)
+        raise InvalidArgument.of("absolute", got="True", expected="False unless over is Saliency")
+    return _noise_tunnel("smoothgrad", draws=draws, sigma=sigma, over=over, absolute=absolute)
 
 
 def smooth_grad_squared(
@@ -57,14 +58,14 @@ def smooth_grad_squared(
     """The mean square of the gradient under noise on the input (Hooker 2019, sec. 3).
 
     Args:
-        draws: noisy copies per image.
+        draws: number of noisy copies per image.
         sigma: standard deviation of the noise as a share of the range of each image.
         over: the explainer of captum, as for SmoothGrad.
 
     Raises:
         InvalidArgument: as for SmoothGrad.
     """
-    return _tunnel("smoothgrad_sq", draws=draws, sigma=sigma, over=over)
+    return _noise_tunnel("smoothgrad_sq", draws=draws, sigma=sigma, over=over)
 
 
 def var_grad(
@@ -72,21 +73,21 @@ def var_grad(
 ) -> Callable[..., Tensor]:
     """The variance of the gradient under noise on the input (Hooker 2019, sec. 3).
 
-    captum subtracts the squared mean from the mean square: where the variance is small against
-    them, rounding is left, and what falls below zero is set to zero.
+    captum subtracts the squared mean from the mean square. A variance that is much smaller than
+    these two is therefore dominated by rounding errors; negative values are set to zero here.
 
     Args:
-        draws: noisy copies per image.
+        draws: number of noisy copies per image.
         sigma: standard deviation of the noise as a share of the range of each image.
         over: the explainer of captum, as for SmoothGrad.
 
     Raises:
         InvalidArgument: as for SmoothGrad.
     """
-    return _tunnel("vargrad", draws=draws, sigma=sigma, over=over)
+    return _noise_tunnel("vargrad", draws=draws, sigma=sigma, over=over)
 
 
-def _tunnel(
+def _noise_tunnel(
     kind: str, *, draws: int, sigma: float, over: str, absolute: bool = False
 ) -> Callable[..., Tensor]:
     draws = whole("draws", draws)
@@ -100,7 +101,7 @@ def _tunnel(
         if over in _WITH_BASELINE and baseline is None:
             raise InvalidArgument.of("baseline", got="none", expected=f"one, for {over}")
         references = inputs if baseline is None else baseline.detach().expand_as(inputs)
-        # DeepLift doubles every pass.
+        # DeepLift doubles the batch of every pass.
         largest = max(1, images_per_pass(inputs) // (2 if over == "DeepLift" else 1))
         tunnel = captum.NoiseTunnel(getattr(captum, over)(model))
 
@@ -151,7 +152,7 @@ def _claims(source: str) -> tuple[Claim, ...]:
     )
 
 
-# What is multiplied with the input follows its zero; of VarGrad rounding may be all that is left.
+# InputXGradient depends on where the zero of the input is, and VarGrad may be rounding errors only.
 _SHIFTS = tuple(
     Claim(check="shift_invariance", source="kindermans2019", when={"over": over})
     for over in _OVER

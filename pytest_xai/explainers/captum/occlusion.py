@@ -1,4 +1,4 @@
-"""Occlusion of captum: a window of the baseline slides over the input."""
+"""Occlusion of captum: a sliding window replaces parts of the input by the baseline."""
 
 import math
 from collections.abc import Callable
@@ -18,23 +18,24 @@ __all__ = ["ENTRIES", "occlusion"]
 def occlusion(
     *, window: int | None = None, stride: int | None = None, per_channel: bool = False
 ) -> Callable[..., Tensor]:
-    """The drop of the target's output when a window shows the baseline (Zeiler 2014, sec. 4.2).
+    """The drop of the output when a window is set to the baseline (Zeiler 2014, sec. 4.2).
 
-    A pixel's score is the mean over the windows that cover it of the whole drop of each; it is not
-    shared out over the window, so maps of windows beyond one pixel do not sum to a difference.
-    All channels are occluded together, and the map is (N, 1, *spatial); then a channel that the
-    model ignores has no score of its own. Inputs (N, features) give a map (N, features).
+    The score of a pixel is the mean drop over all windows that cover it. The drop is not divided
+    among the pixels of the window, so maps do not sum to a difference of outputs if a window has
+    more than one pixel. All channels are occluded together, and the map is (N, 1, *spatial); a
+    channel that the model ignores then has no separate score. Inputs (N, features) give a map
+    (N, features).
 
     Args:
-        window: side of the window in each spatial dimension; None: an eighth of each side, at
+        window: side of the window in each spatial dimension. None takes an eighth of each side, at
             least 1, and a single feature of inputs (N, features).
-        stride: step of the window; None: its side.
-        per_channel: occlude one channel at a time; the map then has the inputs' shape.
+        stride: step of the window; None takes the side of the window.
+        per_channel: True occludes one channel at a time; the map then has the inputs' shape.
 
     Raises:
-        InvalidArgument: ``window`` or ``stride`` is no positive integer, ``stride`` exceeds
-            ``window``, ``per_channel`` is no boolean. When called: a window larger than the
-            input, a stride larger than the default window.
+        InvalidArgument: ``window`` or ``stride`` is not a positive integer, ``stride`` exceeds
+            ``window``, or ``per_channel`` is not a boolean. When called: the window is larger than
+            the input, or the stride is larger than the default window.
     """
     per_channel = flag("per_channel", per_channel)
     window = None if window is None else whole("window", window)
@@ -50,7 +51,7 @@ def occlusion(
         strides = windows if stride is None else (stride,) * len(spatial)
         _require_no_gaps(min(strides), min(windows))
         slider = captum.Occlusion(model)
-        # captum divides in float32, whatever the inputs' dtype. Taken as sums, divided here.
+        # captum divides in float32 for every dtype of the inputs, so the sums are divided here.
         slider.use_weights = False
         sums: Tensor = slider.attribute(
             fresh(inputs),
@@ -86,7 +87,7 @@ def _require_no_gaps(stride: int, window: int) -> None:
 def _coverage(
     spatial: tuple[int, ...], windows: tuple[int, ...], strides: tuple[int, ...]
 ) -> Tensor:
-    """How many windows cover each place: the last ones may hang over the edge."""
+    """Count the windows that cover each position. The last window may extend beyond the edge."""
     coverage = torch.ones(())
     for side, window, stride in zip(spatial, windows, strides, strict=True):
         starts = torch.arange(math.ceil((side - window) / stride) + 1) * stride
@@ -106,10 +107,10 @@ ENTRIES = {
             *claims("zeiler2014", "implementation_invariance", "linearity", "sensitivity_a"),
             *claims("kindermans2019", "shift_invariance"),
             *claims("ancona2018", "positive_homogeneity", "sign_convention"),
-            # Larger windows neither mirror nor wrap where they do not divide the side.
+            # The positions of larger windows are not symmetric if they do not divide the side.
             Claim(check="symmetry", source="sundararajan2017", when={"window": 1}),
             Claim(check="translation_equivariance", source="montavon2018", when={"window": 1}),
-            # A window over all channels gives a channel that the model ignores the drop of others.
+            # With windows over all channels, an ignored channel gets the drop of the others.
             Claim(check="dummy_feature", source="ancona2018", when={"per_channel": True}),
         ),
         sign="evidence",

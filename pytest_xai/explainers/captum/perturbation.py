@@ -1,4 +1,4 @@
-"""Explainers of captum that replace a feature and look at the output: ablation and permutation."""
+"""Explainers of captum that replace one feature at a time: ablation and permutation."""
 
 from collections.abc import Callable
 
@@ -17,17 +17,18 @@ __all__ = ["ENTRIES", "feature_ablation", "feature_permutation"]
 def feature_ablation(
     *, blocks: int | None = None, per_channel: bool = False
 ) -> Callable[..., Tensor]:
-    """The drop of the target's output when a feature shows the baseline (Zeiler 2014, sec. 4.2).
+    """The drop of the output when a feature is set to the baseline (Zeiler 2014, sec. 4.2).
 
-    Features are the blocks of a grid over all channels, and the map is (N, 1, *spatial): each
-    place has the whole drop of its block. Inputs (N, features) give a map (N, features).
+    Features are the blocks of a grid over all channels. In the map (N, 1, *spatial) each position
+    has the whole drop of its block. Inputs (N, features) give a map (N, features).
 
     Args:
-        blocks: blocks along each side; None: 32 of a signal, 8 of an image, 4 of a volume.
-        per_channel: replace one channel of a block at a time; the map then has the inputs' shape.
+        blocks: blocks along each side; None means 32 for signals, 8 for images, 4 for volumes.
+        per_channel: True replaces one channel of a block at a time; the map then has the inputs'
+            shape.
 
     Raises:
-        InvalidArgument: ``blocks`` is no positive integer, ``per_channel`` no boolean.
+        InvalidArgument: ``blocks`` is not a positive integer, or ``per_channel`` not a boolean.
     """
     blocks = None if blocks is None else whole("blocks", blocks)
     per_channel = flag("per_channel", per_channel)
@@ -49,22 +50,22 @@ def feature_ablation(
 def feature_permutation(
     *, references: Tensor | None = None, blocks: int | None = None
 ) -> Callable[..., Tensor]:
-    """The mean drop of the output when a feature is that of other inputs (Fisher 2019, sec. 3).
+    """The mean drop of the output when a feature is taken from other inputs (Fisher 2019, sec. 3).
 
-    captum exchanges a feature among the images of the batch, so a map depends on its batch-mates,
-    and an image alone has none. Here the feature comes from each of a fixed set of inputs in turn,
-    which is the mean over all exchanges with that set: nothing is drawn, and a map is the image's
-    own. With the baseline alone it is FeatureAblation. Features are the blocks of a grid over all
-    channels, and the map is (N, 1, *spatial): each place has the whole drop of its block. Inputs
-    (N, features) give a map (N, features).
+    captum permutes a feature among the images of a batch, so a map depends on the other images, and
+    a single image has no map. Here the feature is taken from each input of a fixed set in turn, and
+    the drops are averaged. The map is therefore deterministic and independent of the batch. With
+    the baseline as the only reference it equals FeatureAblation. Features are the blocks of a grid
+    over all channels. In the map (N, 1, *spatial) each position has the whole drop of its block.
+    Inputs (N, features) give a map (N, features).
 
     Args:
-        references: (R, *shape), such as some of the training data; None: the baseline alone.
-        blocks: blocks along each side; None: 32 of a signal, 8 of an image, 4 of a volume.
+        references: inputs (R, *shape), such as training data, or None for the baseline alone.
+        blocks: blocks along each side; None means 32 for signals, 8 for images, 4 for volumes.
 
     Raises:
-        InvalidArgument: ``references`` is no such tensor, ``blocks`` no positive integer. When
-            called: references of another shape than the inputs'.
+        InvalidArgument: ``references`` is not such a tensor, or ``blocks`` not a positive integer.
+            When called: the references have another shape than the inputs.
     """
     references = reference_set("references", references)
     blocks = None if blocks is None else whole("blocks", blocks)
@@ -79,7 +80,7 @@ def feature_permutation(
         def one(index: int) -> Tensor:
             image, target = inputs[index : index + 1], targets[index : index + 1]
             donors = own[index : index + 1] if shared is None else shared
-            # captum leaves out a batch of one image, and says so in a log only.
+            # captum skips a batch of one image and reports this only in a log.
             donors = donors.repeat(2, *(1,) * (donors.ndim - 1)) if len(donors) == 1 else donors
             total = torch.zeros_like(image)
             for part in donors.tensor_split(-(-len(donors) // max(3, largest))):
@@ -110,7 +111,7 @@ ENTRIES = {
             *claims("zeiler2014", "implementation_invariance", "linearity", "sensitivity_a"),
             *claims("kindermans2019", "shift_invariance"),
             *claims("ancona2018", "positive_homogeneity", "sign_convention"),
-            # A block over all channels gives a channel that the model ignores the drop of others.
+            # With blocks over all channels, an ignored channel gets the drop of the others.
             Claim(check="dummy_feature", source="ancona2018", when={"per_channel": True}),
         ),
         sign="evidence",
@@ -120,7 +121,7 @@ ENTRIES = {
         factory=feature_permutation,
         method="feature_permutation",
         source="fisher2019",
-        cost="1 forward + 1 for each block, for each reference (two at the least)",
+        cost="1 forward + 1 for each block and each reference (at least two)",
         claims=claims("zeiler2014", "implementation_invariance", "linearity"),
         needs_baseline=True,
     ),

@@ -1,4 +1,4 @@
-"""Explainers of captum that replace the gradient of ReLU: guided and deconvolution."""
+"""Explainers of captum that replace the gradient of ReLU: GuidedBackprop and Deconvolution."""
 
 import warnings
 from collections.abc import Callable, Iterator
@@ -21,16 +21,16 @@ __all__ = [
 
 
 def guided_backprop() -> Callable[..., Tensor]:
-    """The gradient whose negative part every ReLU drops as well (Springenberg 2015).
+    """The gradient, where each ReLU also sets negative gradients to zero (Springenberg 2015).
 
-    captum's map is wrong where the input tensor of a ReLU feeds another branch too, as in
+    captum's map is wrong if the input tensor of a ReLU also feeds another branch, as in
     pre-activation residual blocks.
     """
     return _modified_relu("GuidedBackprop")
 
 
 def deconvolution() -> Callable[..., Tensor]:
-    """The gradient with every ReLU's mask replaced by a ReLU backwards (Zeiler 2014, sec. 2.1)."""
+    """Backpropagation where each ReLU is applied to the gradient itself (Zeiler 2014, sec. 2.1)."""
     return _modified_relu("Deconvolution")
 
 
@@ -46,10 +46,10 @@ def _modified_relu(method: str) -> Callable[..., Tensor]:
 
 @contextmanager
 def relus_replaced(model: nn.Module, method: str) -> Iterator[None]:
-    """Run captum's GuidedBackprop or Deconvolution inside, on a model that it can follow.
+    """Check, while captum replaces the gradient of ReLU inside, that all ReLUs are modules.
 
     Raises:
-        InvalidArgument: on leaving, a ReLU was called as a function.
+        InvalidArgument: on leaving: a ReLU was called as a function.
     """
     watched = no_functional(
         model,
@@ -63,7 +63,7 @@ def relus_replaced(model: nn.Module, method: str) -> Iterator[None]:
 
 @contextmanager
 def without_hook_warnings() -> Iterator[None]:
-    """Quiet captum, which announces at every call that it sets hooks and will remove them."""
+    """Suppress captum's warning at every call that it sets hooks and will remove them."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", r"Setting (forward, )?backward hooks", UserWarning)
         yield

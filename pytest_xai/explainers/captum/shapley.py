@@ -18,21 +18,21 @@ __all__ = ["ENTRIES", "kernel_shap", "shapley_value_sampling"]
 def shapley_value_sampling(
     *, permutations: int = 4, blocks: int | None = None, per_channel: bool = False
 ) -> Callable[..., Tensor]:
-    """Mean gains as features join the baseline in random orders (Castro 2009, sec. 3).
+    """The mean gain of each feature, added in random orders (Castro 2009, sec. 3).
 
-    Features are the blocks of a grid over all channels. A block's value is shared out evenly over
-    its places, so that the map (N, 1, *spatial) sums to f(x) - f(x') for any number of orders.
-    The orders come from torch's global generator and are the same for all images of a batch. captum
-    adds up in float32, whatever the inputs' dtype.
+    Features are the blocks of a grid over all channels, added to the baseline. The value of a block
+    is divided equally among its positions, so that the map (N, 1, *spatial) sums to
+    f(x) - f(x') for any number of orders. The orders come from torch's global generator and are the
+    same for all images of a batch. captum computes sums in float32 for every dtype of the inputs.
 
     Args:
-        permutations: random orders.
-        blocks: blocks along each side; None: 32 of a signal, 8 of an image, 4 of a volume.
-        per_channel: a feature is one channel of a block; the map then has the inputs' shape.
+        permutations: number of random orders.
+        blocks: blocks along each side; None means 32 for signals, 8 for images, 4 for volumes.
+        per_channel: a feature is a single channel of a block; the map then has the inputs' shape.
 
     Raises:
-        InvalidArgument: ``permutations`` or ``blocks`` is no positive integer, ``per_channel`` no
-            boolean.
+        InvalidArgument: ``permutations`` or ``blocks`` is not a positive integer, or
+            ``per_channel`` is not a boolean.
     """
     permutations = whole("permutations", permutations)
     blocks = None if blocks is None else whole("blocks", blocks)
@@ -58,19 +58,20 @@ def shapley_value_sampling(
 def kernel_shap(*, samples: int = 128, blocks: int | None = None) -> Callable[..., Tensor]:
     """Shapley values by a weighted regression on coalitions (Lundberg 2017, theorem 2).
 
-    Features are the blocks of a grid over all channels. A block's value is shared out evenly over
-    its places, so that the map (N, 1, *spatial) sums to f(x) - f(x'), as nearly as captum gives the
-    empty and the full coalition the weight of a million others. The coalitions come from torch's
-    global generator. captum regresses in float32, whatever the inputs' dtype, and never more
-    exactly than there are samples: take twice as many as there are blocks, or more.
+    Features are the blocks of a grid over all channels. The value of a block is divided equally
+    among its positions. The map (N, 1, *spatial) sums to f(x) - f(x') only approximately, since
+    captum enforces the sum by giving the empty and the full coalition the weight of a million
+    others. The coalitions come from torch's global generator. captum computes the regression in
+    float32 for every dtype of the inputs. Use at least twice as many samples as there are blocks.
 
     Args:
-        samples: coalitions per image, the empty and the full one included.
-        blocks: blocks along each side; None: 32 of a signal, 8 of an image, 4 of a volume.
+        samples: number of coalitions per image, including the empty and the full one.
+        blocks: blocks along each side; None means 32 for signals, 8 for images, 4 for volumes.
 
     Raises:
-        InvalidArgument: ``samples`` is no integer of at least 2, ``blocks`` no positive integer.
-        NotApplicable: when called: inputs of a single block.
+        InvalidArgument: ``samples`` is not an integer of at least 2, or ``blocks`` is not a
+            positive integer.
+        NotApplicable: when called: the inputs consist of a single block.
     """
     samples = whole("samples", samples, least=2)
     blocks = None if blocks is None else whole("blocks", blocks)
@@ -80,7 +81,7 @@ def kernel_shap(*, samples: int = 128, blocks: int | None = None) -> Callable[..
         require("sklearn.linear_model", extra="captum")
         features = features_of(inputs, blocks)
         if int(features.max()) == 0:
-            raise NotApplicable("KernelSHAP shares out among features, and there is a single one")
+            raise NotApplicable("KernelSHAP needs at least two features, and these inputs have one")
         references = baseline.detach().expand_as(inputs)
 
         def one(image: slice) -> Tensor:
@@ -111,7 +112,7 @@ ENTRIES = {
             *claims("lundberg2017", "sensitivity_a", "sign_convention"),
             *claims("kindermans2019", "shift_invariance"),
             *claims("ancona2018", "positive_homogeneity"),
-            # A block over all channels gives a channel that the model ignores the gain of others.
+            # With blocks over all channels, an ignored channel gets the gain of the others.
             Claim(check="dummy_feature", source="castro2009", when={"per_channel": True}),
         ),
         sign="evidence",

@@ -1,1 +1,1 @@
-"""The gallery: what each explainer is, and finding one by name."""
+"""The gallery: the table of all explainers, and functions that find one by name."""

@@ -1,7 +1,7 @@
-"""The table of the gallery: the tables of its libraries, one after the other.
+"""The table of all explainers of the gallery, joined from the tables of the modules.
 
 A new explainer is a factory function with typed keyword options, and an `Entry` in the table at the
-end of its module. No library is imported for it.
+end of its module. Building the table imports none of the libraries.
 """
 
 from dataclasses import dataclass
@@ -15,11 +15,11 @@ __all__ = ["ENTRIES", "LIBRARIES", "Library", "library_of"]
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Library:
-    """Where the explainers of one prefix come from.
+    """The library that implements the explainers with one prefix.
 
     Attributes:
-        distribution: what the package index calls it.
-        extra: the extra of pytest-xai that installs it; None: it needs none.
+        distribution: its name in the package index.
+        extra: the extra of pytest-xai that installs it; None if no extra is needed.
     """
 
     distribution: str
@@ -27,7 +27,7 @@ class Library:
 
     @property
     def version(self) -> str | None:
-        """The installed version; None: it is not installed."""
+        """The installed version, or None if the library is not installed."""
         try:
             return version(self.distribution)
         except PackageNotFoundError:
@@ -44,7 +44,7 @@ LIBRARIES = {
     "control": Library(distribution="pytest-xai", extra=None),
 }
 
-# The claims are those of the papers; whether an implementation keeps them is the gate's question.
+# Claims are those of the papers. The checks find out whether an implementation satisfies them.
 ENTRIES: dict[str, Entry] = {
     **captum.ENTRIES,
     **zennit.ENTRIES,
@@ -58,5 +58,5 @@ ENTRIES: dict[str, Entry] = {
 
 
 def library_of(spec: str) -> Library:
-    """The library behind a name of the gallery."""
+    """Return the library that implements an explainer of the gallery."""
     return LIBRARIES[spec.partition(":")[0]]

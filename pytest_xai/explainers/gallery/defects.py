@@ -1,4 +1,4 @@
-"""Defects of the libraries behind the gallery: which check fails for them, and why."""
+"""Known defects of the libraries: which explainer fails which check, and why."""
 
 from dataclasses import dataclass
 
@@ -7,12 +7,12 @@ __all__ = ["KNOWN_DEFECTS", "Defect", "expected_failures"]
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Defect:
-    """A check that an explainer of the gallery fails, because its library is wrong.
+    """A check that an explainer of the gallery fails because of a defect in its library.
 
     Attributes:
         explainer: its name in the gallery.
-        check: what it fails on some network; the docs show the smallest one.
-        reason: what the library does wrong.
+        check: name of the check that it fails on some network; the docs show the smallest one.
+        reason: the error of the library, as a clause.
     """
 
     explainer: str
@@ -21,29 +21,30 @@ class Defect:
 
 
 _SHARED = (
-    "a rule hooks the tensor that goes into its module, so that it also changes what another "
-    "branch hands back to the same tensor"
+    "the hook of a rule is set on the input tensor of its module, so it also changes the gradient "
+    "that another branch passes back to the same tensor"
 )
 _SOFTMAX = (
-    "the rule for nn.Softmax subtracts a mean over the whole batch, references included, in place "
-    "of each image's own"
+    "the rule for nn.Softmax subtracts the mean over the whole batch, references included, instead "
+    "of the mean of each image"
 )
 _POOLED = (
-    "where nn.ReLU feeds nn.MaxPool2d, each takes the other's change for its own (pytorch/captum "
-    "issue 1104); where windows overlap, what two of them hand to one input is not added up"
+    "where nn.ReLU feeds nn.MaxPool2d, each module mistakes the other's difference for its own "
+    "(pytorch/captum issue 1104); where pooling windows overlap, the contributions of two windows "
+    "to the same input are not added up"
 )
 _SINGLE = (
-    "sums or solves in float32 whatever the dtype of the model, so that maps of a float64 model "
-    "are off by float32's rounding"
+    "the sums or the regression are computed in float32 for every dtype of the model, so maps of a "
+    "float64 model have the rounding errors of float32"
 )
 _ADAM = (
-    "the steps of Adam divide a gradient by its size, so that one of a few times its own rounding "
-    "moves the map, and sums in another order move it elsewhere"
+    "Adam divides each gradient by its magnitude, so even a gradient that is little more than "
+    "rounding error changes the map, and sums in another order change it differently"
 )
 _FEM = (
-    "a layer's activations are weighted by the share of places beyond the mean plus k standard "
-    "deviations (k = 2); the paper marks these places by 1 (k = 1) and weights them by the "
-    "channel's mean"
+    "the activations of each channel are weighted by the share of positions above the mean plus k "
+    "standard deviations (k = 2); the paper sets these positions to 1 (k = 1) and weights them by "
+    "the channel's mean"
 )
 
 
@@ -76,12 +77,12 @@ KNOWN_DEFECTS = (
 
 
 def expected_failures(spec: str) -> dict[str, str]:
-    """What an explainer is known to fail without a subject, for `check_explainer`.
+    """Return the checks that an explainer is known to fail, for `check_explainer`.
 
     Args:
-        spec: a name of the gallery.
+        spec: the name of the explainer in the gallery.
 
     Returns:
-        Reasons by name of check.
+        The reasons, by the name of the check.
     """
     return {each.check: each.reason for each in KNOWN_DEFECTS if each.explainer == spec}

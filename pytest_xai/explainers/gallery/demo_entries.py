@@ -1,4 +1,4 @@
-"""What the demos run: explainers of the gallery with their options, and the failures known."""
+"""Explainers and options that the demos run, and the known failures of these explainers."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -13,7 +13,7 @@ class DemoExplainer:
     """One explainer of the demo.
 
     Attributes:
-        name: how its reports call it.
+        name: its name in the reports.
         spec: its name in the gallery.
         options: its options in the gallery.
     """
@@ -40,7 +40,7 @@ QUICK = (
     DemoExplainer(name="other_class", spec="control:OtherClass"),
 )
 
-# What costs hundreds of evaluations a map, made cheap: the demo shows verdicts, not fine maps.
+# Options that reduce hundreds of evaluations per map, since the demo need not show precise maps.
 _CHEAP: Mapping[str, Mapping[str, object]] = {
     "captum:IntegratedGradients": {"steps": 20},
     "captum:GradientShap": {"draws": 10},
@@ -65,7 +65,7 @@ _QUICK_NAMES = {each.spec: each.name for each in QUICK}
 # Stored maps need a file.
 GALLERY = tuple(
     DemoExplainer(
-        # A colon would end an id.
+        # Names of explainers contain no colon, since they are part of pytest ids.
         name=_QUICK_NAMES.get(spec, spec.replace(":", ".")),
         spec=spec,
         options=_CHEAP.get(spec, {}),
@@ -77,13 +77,13 @@ GALLERY = tuple(
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class KnownFailure:
-    """A failure of an explainer or of its library that we know the reason of.
+    """A failure of an explainer whose reason is known.
 
     Attributes:
         explainer: its name in a demo.
-        check: what it fails.
-        reason: why.
-        subject: where; None: on every subject of a demo.
+        check: name of the check that it fails.
+        reason: the reason of the failure, as a clause.
+        subject: the subject on which it fails; None for every subject of a demo.
     """
 
     explainer: str
@@ -93,22 +93,23 @@ class KnownFailure:
 
 
 _STEPPED = (
-    "shap takes the gradient in place of the rule where a difference is below 1e-6, which is not "
-    "the same place for twice the input"
+    "shap uses the gradient instead of the rule where a difference is below 1e-6, and doubling the "
+    "input changes where this is the case"
 )
 _POOLED = (
     "captum's DeepLift gives wrong multipliers where nn.ReLU feeds nn.MaxPool2d (pytorch/captum "
     "issue 1104)"
 )
-_UPPER_LAYERS = "a rectified backward signal hardly depends on the upper layers"
+_UPPER_LAYERS = "the rectified backward signal hardly depends on the layers near the output"
 _POSITIVE = (
-    "a product of matrices without negative entries soon forgets what it began with (Sixt 2020)"
+    "a product of matrices without negative entries quickly converges to rank one, so the map "
+    "hardly depends on where propagation starts (Sixt 2020)"
 )
-_BIASES = "what the biases of all layers add is hardly the target's"
-_UNSIGNED = "it keeps the positive gradients at every place, which two classes mostly share"
-_TRAINED_ONCE = "its generators were trained once, for one model, which is never asked again"
-_NO_TARGET = "a control: its map does not depend on the target"
-_NO_MODEL = "a control: its map does not depend on the model"
+_BIASES = "the contribution of the biases of all layers hardly depends on the target"
+_UNSIGNED = "it keeps only positive gradients, and two classes share most of these"
+_TRAINED_ONCE = "its generators were trained once, for one model, and ignore the model given"
+_NO_TARGET = "it is a control, whose map does not depend on the target"
+_NO_MODEL = "it is a control, whose map does not depend on the model"
 _RANDOMISED = ("mprt_cascading", "data_randomisation")
 _SIXT = ("mprt_cascading", "random_logit")
 _CONTROLS = ("random_map", "input_itself", "edge_detector", "constant_map")
@@ -123,8 +124,9 @@ def _known(
     )
 
 
-# Strict: one that passes fails the run. Those of the digits alone pass on the shapes, or are
-# undecided there: with all 17 layers drawn anew the maps change, which hides what the head does.
+# These are strict: a check that passes although it should fail makes the run fail. Entries for the
+# digits alone pass or are undecided on the shapes, where re-initialising all 17 layers changes the
+# maps and hides the effect of the layers near the output.
 EXPECTED_FAILURES = (
     *_known(_POOLED, "deep_lift", "summation_to_delta", subject="digits"),
     *_known(_POOLED, "captum.DeepLiftShap", "summation_to_delta", subject="digits"),

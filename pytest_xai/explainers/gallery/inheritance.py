@@ -1,4 +1,4 @@
-"""Explainers of one's own that promise what a method of the gallery promises."""
+"""A decorator that gives a user's explainer the claims of an explainer of the gallery."""
 
 import inspect
 from collections.abc import Callable
@@ -16,24 +16,24 @@ T = TypeVar("T")
 def like(spec: str, **options: object) -> Callable[[T], T]:
     """Give an explainer the claims and traits of a method of the gallery.
 
-    For wrappers and reimplementations: whoever says to be integrated gradients is checked for
-    what integrated gradients promise.
+    It is meant for wrappers and reimplementations. An explainer that claims to be integrated
+    gradients is checked for all claims of integrated gradients.
 
         >>> import pytest_xai as xai
         >>> @xai.explainers.like("captum:IntegratedGradients", steps=20)
         ... def mine(model, inputs, targets, *, baseline): ...
 
     Args:
-        spec: a name of the gallery, as for `get`.
-        **options: its options; claims may depend on them.
+        spec: name of an explainer of the gallery, as for `get`.
+        **options: options of that explainer, on which its claims may depend.
 
     Returns:
-        A decorator for a function or a class, which returns it unchanged but for its traits. The
+        A decorator for a function or a class, which sets its traits and changes nothing else. The
         explainer is called with the baseline only if it has a parameter of that name.
 
     Raises:
         UnknownName: the gallery has no such explainer.
-        InvalidArgument: it has no such option, or the option no such value.
+        InvalidArgument: the explainer has no such option, or a value is not allowed.
     """
     traits = asdict(get(spec, **options).traits)
 
@@ -47,6 +47,6 @@ def like(spec: str, **options: object) -> Callable[[T], T]:
 
 
 def _called(target: object) -> Callable[..., object]:
-    """What runs when it explains: the method of a class, the function itself."""
+    """Return the function that explains: ``__call__`` of a class, or the function itself."""
     found: Callable[..., object] = target.__call__ if isinstance(target, type) else target  # type: ignore[assignment]  # unbound
     return found

@@ -1,4 +1,4 @@
-"""Explainers of the gallery by name, and what a listing says of them."""
+"""Functions that list the explainers of the gallery, describe them and build one by name."""
 
 import difflib
 import functools
@@ -18,14 +18,14 @@ __all__ = ["GalleryEntry", "Method", "describe", "get", "methods", "names"]
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class GalleryEntry:
-    """What a listing says of one explainer of the gallery.
+    """The description of one explainer of the gallery.
 
     Attributes:
-        spec: the name that `get` takes.
-        summary: what it is, in one line.
-        options: its options with their defaults.
-        traits: its claims, source, cost and library, with the options at their defaults.
-        claims: all that it promises, with the paper and the conditions.
+        spec: the name for `get`.
+        summary: a description of one line.
+        options: the options with their defaults.
+        traits: the traits (claims, source, cost, library) for the default options.
+        claims: all claims, each with its paper and its conditions.
         inputs: the kinds of inputs that it explains.
     """
 
@@ -38,12 +38,12 @@ class GalleryEntry:
 
 
 def names() -> list[str]:
-    """Names of all explainers of the gallery, in a fixed order."""
+    """Return the names of all explainers of the gallery, in a fixed order."""
     return list(ENTRIES)
 
 
 def describe() -> list[GalleryEntry]:
-    """All explainers of the gallery, in the order of `names`."""
+    """Describe all explainers of the gallery, in the order of `names`."""
     return [
         GalleryEntry(
             spec=spec,
@@ -58,7 +58,7 @@ def describe() -> list[GalleryEntry]:
 
 
 def methods() -> dict[str, Method]:
-    """Methods by their names without a library, with the implementation that `get` picks."""
+    """Return the implementation that `get` picks for each method named without a library."""
     return dict(METHODS)
 
 
@@ -66,18 +66,19 @@ def get(spec: str, **options: object) -> NamedExplainer:
     """Build an explainer of the gallery.
 
     Args:
-        spec: its name, such as ``"captum:LayerGradCam"``; or a method's without a library, such
-            as ``"DeepLift"``, for the implementation that is right on the most networks.
-        **options: its own options, such as ``layer="layer4"``; `describe` lists them.
+        spec: the name of an explainer, such as ``"captum:LayerGradCam"``, or of a method without a
+            library, such as ``"DeepLift"``. In the second case the implementation that is right
+            on the most networks is chosen.
+        **options: options of the explainer, such as ``layer="layer4"``; `describe` lists them.
 
     Returns:
-        The explainer under its gallery name, which says what was picked. It is called with (model,
-        inputs, targets), and with the keyword ``baseline`` where its traits say so. It raises
-        `MissingDependency` when it is called and its library is not installed.
+        The explainer with its name in the gallery, which includes the library. It is called with
+        (model, inputs, targets), and with the keyword ``baseline`` if its traits say so. The call
+        raises `MissingDependency` if the library is not installed.
 
     Raises:
         UnknownName: the gallery has no such explainer.
-        InvalidArgument: it has no such option, or the option no such value.
+        InvalidArgument: the explainer has no such option, or a value is not allowed.
     """
     if not isinstance(spec, str):
         raise InvalidArgument.of("spec", got=repr(spec), expected="a name of the gallery")
@@ -108,7 +109,7 @@ def get(spec: str, **options: object) -> NamedExplainer:
 def _stepper(
     spec: str, entry: Entry, options: Mapping[str, object]
 ) -> Callable[[int], Callable[..., Tensor]] | None:
-    """How an entry with the option ``steps`` is built again with more of them."""
+    """Return a function that rebuilds the explainer with more ``steps``, if it has the option."""
     if "steps" not in entry.options:
         return None
 

@@ -1,4 +1,4 @@
-"""Methods by their names alone, each with the implementation that is right on the most networks."""
+"""The implementation that is used for each method named without a library."""
 
 from dataclasses import dataclass
 
@@ -7,25 +7,25 @@ __all__ = ["METHODS", "Method"]
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Method:
-    """The implementation that stands for a method.
+    """The implementation that is used for a method.
 
     Attributes:
-        spec: its name in the gallery.
-        reason: why this one.
+        spec: name of the explainer in the gallery.
+        reason: the reason for this choice, as a clause.
     """
 
     spec: str
     reason: str
 
 
-_AGREE = "the implementations agree, and captum has no other requirement"
+_AGREE = "all implementations agree, and captum's has no further requirements"
 _CALLS = (
-    "its rules follow calls, so functional and reused ReLUs, residual sums and batch normalisation "
-    "have theirs; captum's LRP knows few modules"
+    "its rules apply to function calls and so cover functional and reused ReLUs, residual sums and "
+    "batch normalisation; captum's LRP supports few modules"
 )
 _RELU = (
-    "right where the input of a ReLU feeds another branch too, as in pre-activation residual "
-    "blocks, where captum's is wrong"
+    "it is also right where the input of a ReLU feeds another branch, as in pre-activation "
+    "residual blocks, where captum's is wrong"
 )
 
 METHODS: dict[str, Method] = {
@@ -35,15 +35,15 @@ METHODS: dict[str, Method] = {
     "SmoothGrad": Method(spec="captum:SmoothGrad", reason=_AGREE),
     "ExpectedGradients": Method(
         spec="captum:GradientShap",
-        reason="it takes float64 and the inputs to sample from as they are",
+        reason="it works in float64 and accepts a set of reference inputs to sample from",
     ),
     "DeepLift": Method(
         spec="xai:DeepLiftRescale",
-        reason="right where a ReLU feeds a max-pool, windows overlap, or a ReLU is functional or "
-        "reused: captum and shap are wrong there or refuse",
+        reason="it is right where a ReLU feeds a max-pool, pooling windows overlap, or a ReLU is "
+        "functional or reused; captum and shap give wrong maps or refuse there",
     ),
     "RevealCancel": Method(
-        spec="xai:DeepLiftRevealCancel", reason="no library has this rule of DeepLIFT"
+        spec="xai:DeepLiftRevealCancel", reason="no other library has this rule of DeepLIFT"
     ),
     "GuidedBackprop": Method(spec="zennit:GuidedBackprop", reason=_RELU),
     "Deconvolution": Method(spec="zennit:Deconvnet", reason=_RELU),
@@ -53,35 +53,37 @@ METHODS: dict[str, Method] = {
     "AlphaBeta": Method(spec="zennit:AlphaBeta", reason=_CALLS),
     "DTD": Method(spec="zennit:DTD", reason=_CALLS),
     "ExcitationBackprop": Method(
-        spec="zennit:ExcitationBackprop", reason="zennit alone has this method"
+        spec="zennit:ExcitationBackprop", reason="only zennit has this method"
     ),
-    "CAM": Method(spec="xai:CAM", reason="no library has the method without gradients"),
+    "CAM": Method(
+        spec="xai:CAM", reason="no other library has this method, which needs no gradients"
+    ),
     "GradCAM": Method(
         spec="captum:LayerGradCam",
-        reason="it keeps float64, the scale of the map and maps without positive values, and "
-        "takes signals; grad-cam scales to [0, 1]",
+        reason="it keeps float64 and the scale of the map, and explains signals; grad-cam scales "
+        "each map to [0, 1]",
     ),
-    "GuidedGradCAM": Method(spec="captum:GuidedGradCam", reason="captum alone has this method"),
+    "GuidedGradCAM": Method(spec="captum:GuidedGradCam", reason="only captum has this method"),
     "GradCAMPlusPlus": Method(
-        spec="gradcam:GradCAMPlusPlus", reason="grad-cam alone has this method"
+        spec="gradcam:GradCAMPlusPlus", reason="only grad-cam has this method"
     ),
-    "ScoreCAM": Method(spec="gradcam:ScoreCAM", reason="grad-cam alone has this method"),
+    "ScoreCAM": Method(spec="gradcam:ScoreCAM", reason="only grad-cam has this method"),
     "FEM": Method(
         spec="xai:FEM",
-        reason="it follows the paper in one to three dimensions; grad-cam's weights differ",
+        reason="it follows the paper in one to three dimensions; grad-cam uses other weights",
     ),
-    "Occlusion": Method(spec="captum:Occlusion", reason="captum alone has this method"),
+    "Occlusion": Method(spec="captum:Occlusion", reason="only captum has this method"),
     "KernelShap": Method(
         spec="shap:KernelExplainer",
-        reason="it solves in float64, which captum does not, so linearity holds to rounding",
+        reason="it solves the regression in float64, so linearity holds; captum uses float32",
     ),
     "Lime": Method(
         spec="captum:Lime",
-        reason="it explains signals, volumes and tables too, and hides by the subject's baseline",
+        reason="it also explains signals, volumes and tables, and hides with the baseline",
     ),
-    "RISE": Method(spec="xai:RISE", reason="no library has this method in torch"),
-    "SIDU": Method(spec="xai:SIDU", reason="no library has this method in torch"),
+    "RISE": Method(spec="xai:RISE", reason="no other library has this method for torch"),
+    "SIDU": Method(spec="xai:SIDU", reason="no other library has this method for torch"),
     "MeaningfulPerturbation": Method(
-        spec="xai:MeaningfulPerturbation", reason="no kept library has this method"
+        spec="xai:MeaningfulPerturbation", reason="no maintained library has this method"
     ),
 }

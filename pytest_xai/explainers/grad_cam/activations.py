@@ -1,4 +1,7 @@
-"""Explainers of grad-cam that look at a layer's activations alone, whatever the target."""
+"""Explainers of grad-cam that use only a layer's activations and not the target.
+
+`layer_maps` describes the option ``layer``, the maps and the errors, which both of them share.
+"""
 
 from collections.abc import Callable
 
@@ -17,19 +20,9 @@ _INPUTS = frozenset({"image", "volume"})
 def eigen_cam(*, layer: str | None = None) -> Callable[..., Tensor]:
     """A layer's activations, projected on their first principal component (Muhammad 2020).
 
-    Maps (N, 1, *spatial) in [0, 1], stretched per image; the target is not looked at. grad-cam
-    subtracts each channel's mean first, which the paper does not, and drops the negative half of
-    a projection whose sign is arbitrary: a map may be the background's. It needs memory for the
-    square of the layer's places.
-
-    Args:
-        layer: dotted name of the module whose output is used; None: the last convolution that a
-            forward pass executes, before what follows it (normalisation, ReLU).
-
-    Raises:
-        InvalidArgument: ``layer`` is no name. When called: a layer that does not exist, is not
-            executed, or whose output is no map.
-        NotApplicable: when called: a model that executes no convolution, a layer that runs twice.
+    grad-cam subtracts each channel's mean first, unlike the paper, and sets negative values of the
+    projection to zero although its sign is arbitrary: a map may show the background. The memory
+    grows with the square of the number of positions in the layer.
     """
     return layer_maps(
         lambda library, network, chosen, _: library.EigenCAM(
@@ -40,24 +33,20 @@ def eigen_cam(*, layer: str | None = None) -> Callable[..., Tensor]:
 
 
 def fem(*, layer: str | None = None, k: float = 2.0) -> Callable[..., Tensor]:
-    """A layer's activations weighted by the share of outstanding places (after Fuad 2020).
+    """A layer's activations weighted by each channel's share of high activations (after Fuad 2020).
 
-    Outstanding are places above the channel's mean plus k standard deviations. Maps
-    (N, 1, *spatial) in [0, 1], stretched per image; the target is not looked at. The paper is
-    another method: it adds up channels that are 1 at outstanding places, weighted by their means,
-    with k = 1. grad-cam 1.5.7 multiplies activations by the share of such places, and its maps
-    differ from the paper's by 0.5 and more, at either k. In a layer of at most k^2 + 1 places none
-    can be outstanding, and the map is zero.
+    An activation is high if it is above the channel's mean plus k standard deviations. The paper's
+    method differs: it sets channels to 1 at high activations, weights them by their means and adds
+    them up, with k = 1. grad-cam 1.5.7 multiplies the activations by the share of high ones, and
+    its maps differ from the paper's by 0.5 or more for either k. In a layer of at most k^2 + 1
+    positions no activation can be high, and the map is zero.
 
     Args:
-        layer: dotted name of the module whose output is used; None: the last convolution that a
-            forward pass executes, before what follows it (normalisation, ReLU).
-        k: standard deviations above the mean.
+        layer: as for `layer_maps`.
+        k: number of standard deviations above the mean.
 
     Raises:
-        InvalidArgument: ``layer`` is no name, ``k`` no finite number. When called: a layer that
-            does not exist, is not executed, or whose output is no map.
-        NotApplicable: when called: a model that executes no convolution, a layer that runs twice.
+        InvalidArgument: ``k`` is not a finite number, or ``layer`` is wrong.
     """
     k = number("k", k)
     return layer_maps(

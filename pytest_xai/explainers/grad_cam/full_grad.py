@@ -1,4 +1,4 @@
-"""FullGrad of grad-cam, which takes all layers with a bias at once."""
+"""FullGrad of grad-cam, which uses the biases of all layers."""
 
 from collections.abc import Callable
 
@@ -16,27 +16,27 @@ __all__ = ["ENTRIES", "full_grad"]
 def full_grad() -> Callable[..., Tensor]:
     """The input and all biases times their gradients (Srinivas 2019).
 
-    Absolute values, each channel stretched to [0, 1], added up: maps (N, 1, H, W) in [0, 1],
-    stretched per image once more, right to about 1e-7. grad-cam takes the biases of nn.Conv2d and
-    nn.BatchNorm2d (with what its running mean adds) and leaves out all others. It has no ``layer``.
+    The absolute values of each channel are scaled to [0, 1] and added up. The maps (N, 1, H, W) are
+    scaled to [0, 1] per image once more and accurate to about 1e-7. grad-cam uses the biases of
+    nn.Conv2d and nn.BatchNorm2d (including the effect of the running mean) and no others.
 
     Raises:
-        NotApplicable: when called: a model that executes no nn.Conv2d, or whose layers with a
-            bias do not run once each in the order in which they are defined.
+        NotApplicable: when called: the model executes no nn.Conv2d, or its layers with a bias do
+            not run once each in the order in which they are defined.
     """
 
     def explain(model: nn.Module, inputs: Tensor, targets: Tensor) -> Tensor:
         library = require("pytorch_grad_cam", extra="grad-cam")
         network = own_copy(model)
         _require_order(network, inputs)
-        # Every channel of every layer is held at the size of the image.
+        # One image at a time: every channel of every layer is held at the size of the image.
         return maps_of(library.FullGrad(network, []), inputs, targets, at_once=1)
 
     return explain
 
 
 def _require_order(network: nn.Module, inputs: Tensor) -> None:
-    """Refuse networks of which grad-cam would pair biases with the gradients of other layers."""
+    """Refuse networks where grad-cam would combine biases with the gradients of other layers."""
     ran: list[nn.Module] = []
     handles = [
         module.register_forward_hook(lambda module, *_: ran.append(module))
@@ -51,17 +51,17 @@ def _require_order(network: nn.Module, inputs: Tensor) -> None:
     defined = [module for _, module in named if _has_bias(module)]
     if [module for module in ran if _has_bias(module)] != defined:
         raise NotApplicable(
-            "grad-cam's FullGrad pairs biases with gradients by the order of definition, and in "
+            "grad-cam's FullGrad matches biases and gradients by the order of definition, and in "
             "this model the layers with a bias do not run once each in that order"
         )
     if any(isinstance(layer, nn.BatchNorm2d) and layer.running_mean is None for layer in defined):
         raise NotApplicable(
-            "grad-cam's FullGrad needs the running mean of every nn.BatchNorm2d, and one has none"
+            "grad-cam's FullGrad needs a running mean in every nn.BatchNorm2d, and one has none"
         )
 
 
 def _has_bias(module: nn.Module) -> bool:
-    # grad-cam asks for the exact type as well.
+    # grad-cam also checks for the exact type.
     return type(module) in {nn.Conv2d, nn.BatchNorm2d} and module.bias is not None
 
 

@@ -1,4 +1,7 @@
-"""Explainers of grad-cam that weight a layer's activations by gradients."""
+"""Explainers of grad-cam that weight a layer's activations by gradients.
+
+`layer_maps` describes the option ``layer``, the maps and the errors, which all of them share.
+"""
 
 from collections.abc import Callable
 from typing import Any
@@ -17,62 +20,27 @@ __all__ = [
     "xgrad_cam",
 ]
 
-_COST = "1 forward per call, then 1 forward + 1 backward"
-_INPUTS = frozenset({"image", "volume"})
-
 
 def grad_cam(*, layer: str | None = None) -> Callable[..., Tensor]:
-    """A layer's activations weighted by their mean gradients (Selvaraju 2017, eq. 1, 2).
-
-    Maps (N, 1, *spatial) in [0, 1], stretched per image, right to about 1e-7.
-
-    Args:
-        layer: dotted name of the module whose output is used; None: the last convolution that a
-            forward pass executes, before what follows it (normalisation, ReLU).
-
-    Raises:
-        InvalidArgument: ``layer`` is no name. When called: a layer that does not exist, is not
-            executed, or whose output is no map.
-        NotApplicable: when called: a model that executes no convolution, a layer that runs twice.
-    """
+    """A layer's activations weighted by their mean gradients (Selvaraju 2017, eq. 1, 2)."""
     return layer_maps(_build("GradCAM"), layer)
 
 
 def grad_cam_plus_plus(*, layer: str | None = None) -> Callable[..., Tensor]:
     """A layer's activations weighted by sums of positive gradients (Chattopadhay 2018, eq. 19).
 
-    Maps (N, 1, *spatial) in [0, 1], stretched per image. The equation is for activations that are
-    not negative: name a layer after its ReLU. grad-cam 1.5.7 adds 1e-6 to the denominator, which
-    counts where gradients per place are below about 1e-3: with gradients of 3e-4 a map was off by
-    0.26.
-
-    Args:
-        layer: dotted name of the module whose output is used; None: the last convolution that a
-            forward pass executes, before what follows it (normalisation, ReLU).
-
-    Raises:
-        InvalidArgument: ``layer`` is no name. When called: a layer that does not exist, is not
-            executed, or whose output is no map.
-        NotApplicable: when called: a model that executes no convolution, a layer that runs twice.
+    The equation holds for activations that are not negative: name a layer after its ReLU. grad-cam
+    1.5.7 adds 1e-6 to the denominator, which matters where gradients per position are below about
+    1e-3: with gradients of 3e-4 a map had an error of 0.26.
     """
     return layer_maps(_build("GradCAMPlusPlus"), layer)
 
 
 def xgrad_cam(*, layer: str | None = None) -> Callable[..., Tensor]:
-    """A layer's activations weighted by gradients averaged over activation (Fu 2020).
+    """A layer's activations weighted by activation-weighted mean gradients (Fu 2020).
 
-    Maps (N, 1, *spatial) in [0, 1], stretched per image. A weight is divided by the sum of its
-    channel, which may be near zero before a ReLU: name a layer after it. grad-cam adds 1e-7 to
-    the sum.
-
-    Args:
-        layer: dotted name of the module whose output is used; None: the last convolution that a
-            forward pass executes, before what follows it (normalisation, ReLU).
-
-    Raises:
-        InvalidArgument: ``layer`` is no name. When called: a layer that does not exist, is not
-            executed, or whose output is no map.
-        NotApplicable: when called: a model that executes no convolution, a layer that runs twice.
+    A weight is divided by the sum of its channel's activations, which may be near zero before a
+    ReLU: name a layer after it. grad-cam adds 1e-7 to the sum.
     """
     return layer_maps(_build("XGradCAM"), layer)
 
@@ -80,34 +48,13 @@ def xgrad_cam(*, layer: str | None = None) -> Callable[..., Tensor]:
 def hires_cam(*, layer: str | None = None) -> Callable[..., Tensor]:
     """A layer's activations times their gradients, summed over channels (Draelos 2020).
 
-    Maps (N, 1, *spatial) in [0, 1], stretched per image: the sum's negative part is dropped.
-
-    Args:
-        layer: dotted name of the module whose output is used; None: the last convolution that a
-            forward pass executes, before what follows it (normalisation, ReLU).
-
-    Raises:
-        InvalidArgument: ``layer`` is no name. When called: a layer that does not exist, is not
-            executed, or whose output is no map.
-        NotApplicable: when called: a model that executes no convolution, a layer that runs twice.
+    Negative sums are set to zero.
     """
     return layer_maps(_build("HiResCAM"), layer)
 
 
 def layer_cam(*, layer: str | None = None) -> Callable[..., Tensor]:
-    """A layer's activations times their positive gradients, place by place (Jiang 2021).
-
-    Maps (N, 1, *spatial) in [0, 1], stretched per image.
-
-    Args:
-        layer: dotted name of the module whose output is used; None: the last convolution that a
-            forward pass executes, before what follows it (normalisation, ReLU).
-
-    Raises:
-        InvalidArgument: ``layer`` is no name. When called: a layer that does not exist, is not
-            executed, or whose output is no map.
-        NotApplicable: when called: a model that executes no convolution, a layer that runs twice.
-    """
+    """A layer's activations times their positive gradients, elementwise (Jiang 2021)."""
     return layer_maps(_build("LayerCAM"), layer)
 
 
@@ -118,55 +65,27 @@ def _build(name: str) -> Callable[..., Any]:
     return build
 
 
-_CLAIMS = (
-    *claims("kindermans2019", "shift_invariance"),
-    *claims("selvaraju2017", "sign_convention"),
-)
+def _entry(factory: Callable[..., Callable[..., Tensor]], method: str, source: str) -> Entry:
+    return Entry(
+        factory=factory,
+        method=method,
+        source=source,
+        cost="1 forward per call, then 1 forward + 1 backward",
+        claims=(
+            *claims("kindermans2019", "shift_invariance"),
+            *claims("selvaraju2017", "sign_convention"),
+        ),
+        sign="non_negative",
+        inputs=frozenset({"image", "volume"}),
+    )
+
 
 ENTRIES = {
-    "gradcam:GradCAM": Entry(
-        factory=grad_cam,
-        method="grad_cam_scaled",
-        source="selvaraju2017",
-        cost=_COST,
-        claims=_CLAIMS,
-        sign="non_negative",
-        inputs=_INPUTS,
+    "gradcam:GradCAM": _entry(grad_cam, "grad_cam_scaled", "selvaraju2017"),
+    "gradcam:GradCAMPlusPlus": _entry(
+        grad_cam_plus_plus, "grad_cam_plus_plus_scaled", "chattopadhay2018"
     ),
-    "gradcam:GradCAMPlusPlus": Entry(
-        factory=grad_cam_plus_plus,
-        method="grad_cam_plus_plus_scaled",
-        source="chattopadhay2018",
-        cost=_COST,
-        claims=_CLAIMS,
-        sign="non_negative",
-        inputs=_INPUTS,
-    ),
-    "gradcam:XGradCAM": Entry(
-        factory=xgrad_cam,
-        method="xgrad_cam_scaled",
-        source="fu2020",
-        cost=_COST,
-        claims=_CLAIMS,
-        sign="non_negative",
-        inputs=_INPUTS,
-    ),
-    "gradcam:HiResCAM": Entry(
-        factory=hires_cam,
-        method="hires_cam_scaled",
-        source="draelos2020",
-        cost=_COST,
-        claims=_CLAIMS,
-        sign="non_negative",
-        inputs=_INPUTS,
-    ),
-    "gradcam:LayerCAM": Entry(
-        factory=layer_cam,
-        method="layer_cam_scaled",
-        source="jiang2021",
-        cost=_COST,
-        claims=_CLAIMS,
-        sign="non_negative",
-        inputs=_INPUTS,
-    ),
+    "gradcam:XGradCAM": _entry(xgrad_cam, "xgrad_cam_scaled", "fu2020"),
+    "gradcam:HiResCAM": _entry(hires_cam, "hires_cam_scaled", "draelos2020"),
+    "gradcam:LayerCAM": _entry(layer_cam, "layer_cam_scaled", "jiang2021"),
 }

@@ -1,9 +1,9 @@
-"""How the classes of grad-cam are run: on a copy of the model, quietly, and on one layer.
+"""Functions that run grad-cam's classes on a copy of the model, without output, on one layer.
 
-What all of its maps have in common: they lie between 0 and 1, stretched per image, and a map that
-is zero or negative everywhere stays zero. The size is the input's, by linear interpolation between
-pixel centres for images, by cubic splines between corner pixels for volumes. The last steps are
-taken in float32, so that a float64 map is right to about 1e-7.
+All maps of grad-cam are scaled to [0, 1] per image, and negative values are set to zero before: a
+map that is zero or negative everywhere becomes zero. Maps have the size of the input, by linear
+interpolation between pixel centres for images, by cubic splines between corner pixels for volumes.
+grad-cam takes the last steps in float32, so a float64 map is accurate to about 1e-7.
 """
 
 import copy
@@ -26,7 +26,7 @@ __all__ = ["as_recorded", "layer_maps", "maps_of", "own_copy"]
 
 # (grad_cam, copy of the model, its layer, inputs) -> an object of one of grad-cam's classes
 Build = Callable[[Any, nn.Module, nn.Module, Tensor], Any]
-# (that object, targets (n,) of a call, maps (n, *spatial) that it gave) -> the maps
+# (that object, targets (n,) of a call, its maps (n, *spatial)) -> the final maps
 Finish = Callable[[Any, Tensor, Tensor], Tensor]
 
 
@@ -37,17 +37,22 @@ def layer_maps(
     at_once: Callable[[Tensor], int] = images_per_pass,
     finish: Finish = lambda _, __, maps: maps,
 ) -> Callable[..., Tensor]:
-    """The explainer that a class of grad-cam is for one layer.
+    """Make an explainer from a class of grad-cam that looks at one layer.
+
+    The maps of the explainer are (N, 1, *spatial) in [0, 1], scaled per image.
 
     Args:
-        build: makes the object; with `as_recorded` the layer's activations are what it gave.
-        layer: dotted name of the module whose output is used; None: the last convolution that a
-            forward pass executes.
-        at_once: how many of these inputs the object is given at once.
-        finish: has the last word on every call's maps.
+        build: makes the object of grad-cam; it should set `as_recorded` as ``reshape_transform``.
+        layer: dotted name of the module whose output is used. None takes the last convolution that
+            a forward pass executes, before the normalisation or ReLU that follows it.
+        at_once: returns the number of inputs for one call of the object.
+        finish: returns the final maps of every call.
 
     Raises:
-        InvalidArgument: ``layer`` is no name.
+        InvalidArgument: ``layer`` is not a name. When the explainer is called: the layer does not
+            exist or is not executed, or its output is not a map.
+        NotApplicable: when the explainer is called: the model executes no convolution, or the layer
+            runs more than once in a pass.
     """
     layer = None if layer is None else text("layer", layer)
 
@@ -63,24 +68,26 @@ def layer_maps(
 
 
 def as_recorded(output: Tensor) -> Tensor:
-    """Keep a layer's output from what writes into it, as nn.ReLU(inplace=True) does after it.
+    """Copy a layer's output, since a later module such as nn.ReLU(inplace=True) may overwrite it.
+
+    It is the ``reshape_transform`` for grad-cam.
 
     Args:
-        output: of the layer, or the gradient for it; the ``reshape_transform`` of grad-cam.
+        output: the output of the layer, or the gradient with respect to it.
     """
     return output.clone()
 
 
 def own_copy(model: nn.Module) -> nn.Module:
-    """A copy in evaluation mode, of which the inputs alone take gradients.
+    """Return a copy of the model in evaluation mode whose parameters require no gradients.
 
-    grad-cam switches modes, sets hooks, clears ``.grad`` and writes it.
+    A copy is needed because grad-cam switches modes, sets hooks, and clears and writes ``.grad``.
 
     Raises:
         NotApplicable: the model has no parameter.
     """
     if next(model.parameters(), None) is None:
-        raise NotApplicable("grad-cam asks a model's first parameter for its device; it has none")
+        raise NotApplicable("grad-cam needs a model with a parameter, and this model has none")
     return copy.deepcopy(model).eval().requires_grad_(False)
 
 
@@ -92,22 +99,22 @@ def maps_of(
     at_once: int,
     finish: Finish = lambda _, __, maps: maps,
 ) -> Tensor:
-    """Call an object of grad-cam on so many images at once.
+    """Call an object of grad-cam on batches of images and join its maps.
 
     Args:
-        cam: the object; its hooks are removed.
+        cam: the object; its hooks are removed afterwards.
         inputs: (N, C, *spatial).
         targets: (N,).
-        at_once: images per call.
-        finish: has the last word on every call's maps.
+        at_once: number of images per call.
+        finish: returns the final maps of every call.
 
     Returns:
-        Maps (N, 1, *spatial) of the inputs' dtype, on their device.
+        Maps (N, 1, *spatial) in the dtype and on the device of the inputs.
     """
     aims = require("pytorch_grad_cam.utils.model_targets", extra="grad-cam")
     maps = []
     try:
-        # Its progress bars go to stderr.
+        # grad-cam writes progress bars to stderr.
         with torch.set_grad_enabled(cam.uses_gradients), redirect_stderr(io.StringIO()):
             for images, rows in zip(inputs.split(at_once), targets.split(at_once), strict=True):
                 aim = [aims.ClassifierOutputTarget(target) for target in rows.tolist()]
@@ -119,9 +126,9 @@ def maps_of(
 
 @contextmanager
 def _once_in_a_pass(network: nn.Module, layer: nn.Module) -> Iterator[None]:
-    """Refuse a layer that runs more than once in a pass: grad-cam would take its first output.
+    """Refuse a layer that runs more than once in a pass, since grad-cam uses its first output only.
 
-    The watching hooks stay on the network, which is a copy.
+    The hooks that count the runs stay on the network, which is a copy.
     """
     runs = most = 0
 
@@ -138,6 +145,6 @@ def _once_in_a_pass(network: nn.Module, layer: nn.Module) -> Iterator[None]:
     yield
     if most > 1:
         raise NotApplicable(
-            f"the layer runs {most} times in a pass, and grad-cam would take what it gives first; "
+            f"the layer runs {most} times in a pass, and grad-cam would use its first output only; "
             "name a layer that runs once with the option layer"
         )

@@ -1,4 +1,7 @@
-"""Explainers of grad-cam that weight a layer's channels by outputs of the model, one pass each."""
+"""Explainers of grad-cam that weight a layer's channels by the model's outputs for each channel.
+
+`layer_maps` describes the option ``layer``, the maps and the errors, which both of them share.
+"""
 
 import functools
 from collections.abc import Callable
@@ -18,20 +21,10 @@ __all__ = ["ENTRIES", "ablation_cam", "score_cam"]
 
 
 def score_cam(*, layer: str | None = None) -> Callable[..., Tensor]:
-    """A layer's channels weighted by the output for the image under them (Wang 2020, alg. 1).
+    """A layer's channels weighted by outputs for the image masked with each (Wang 2020, alg. 1).
 
-    Every channel, stretched to [0, 1] and brought to the image's size, is multiplied with the
-    image; the softmax of the target's outputs over all channels weights them. Maps (N, 1, H, W)
-    in [0, 1], stretched per image, right to about 1e-7.
-
-    Args:
-        layer: dotted name of the module whose output is used; None: the last convolution that a
-            forward pass executes, before what follows it (normalisation, ReLU).
-
-    Raises:
-        InvalidArgument: ``layer`` is no name. When called: a layer that does not exist, is not
-            executed, or whose output is no map.
-        NotApplicable: when called: a model that executes no convolution, a layer that runs twice.
+    Every channel is scaled to [0, 1], resized to the image and multiplied with it. The weights are
+    the softmax, over all channels, of the target's outputs for these products.
     """
 
     def build(library: Any, network: nn.Module, chosen: nn.Module, inputs: Tensor) -> Any:
@@ -43,23 +36,16 @@ def score_cam(*, layer: str | None = None) -> Callable[..., Tensor]:
 
 
 def ablation_cam(*, layer: str | None = None) -> Callable[..., Tensor]:
-    """A layer's channels weighted by what the output loses without them (Desai 2020).
+    """A layer's channels weighted by how much the output drops without each (Desai 2020).
 
-    The weight is (y - y_k) / y, with y_k the target's output when channel k is zero; as in the
-    paper a negative y turns all signs. Maps (N, 1, H, W) in [0, 1], stretched per image; outputs
-    are rounded to float32, so that a weight is right to about 1e-7. Where y is 0 the weights are
-    not defined, and the map is 0. grad-cam's own way is to set a channel to zero only where the
-    layer's smallest activation is 0, and to less than -1e7 elsewhere; here it is always zero.
-
-    Args:
-        layer: dotted name of the module whose output is used; None: the last convolution that a
-            forward pass executes, before what follows it (normalisation, ReLU).
+    The weight is (y - y_k) / y, where y_k is the target's output when channel k is set to zero. As
+    in the paper, a negative y changes all signs. Outputs are rounded to float32, so a weight is
+    accurate to about 1e-7. Where y is 0 the weights are undefined, and the map is 0. Here a channel
+    is always set to zero; grad-cam itself does so only if the layer's smallest activation is 0,
+    and otherwise sets the channel to less than -1e7.
 
     Raises:
-        InvalidArgument: ``layer`` is no name. When called: a layer that does not exist, is not
-            executed, or whose output is no map.
-        NotApplicable: when called: a model that executes no convolution, a layer that runs twice
-            or has two names.
+        NotApplicable: when called: in addition, a layer that has two names in the model.
     """
 
     def build(library: Any, network: nn.Module, chosen: nn.Module, inputs: Tensor) -> Any:
@@ -84,8 +70,8 @@ def ablation_cam(*, layer: str | None = None) -> Callable[..., Tensor]:
 def _ablated(cam: Any, targets: Tensor, maps: Tensor) -> Tensor:
     if not cam.ablation_layer.ran:
         raise NotApplicable(
-            "grad-cam replaces a layer under the first of its names, and the model executes this "
-            "one under another; name another layer with the option layer"
+            "grad-cam replaces a layer under the first of its names, and the model uses this layer "
+            "under another name; name another layer with the option layer"
         )
     outputs = cam.outputs.gather(1, targets.unsqueeze(1)).flatten().float()
     maps[outputs.cpu() == 0] = 0
@@ -93,14 +79,14 @@ def _ablated(cam: Any, targets: Tensor, maps: Tensor) -> Tensor:
 
 
 def _one(_: Tensor) -> int:
-    # Both hold a copy of the image or of its activations for every channel.
+    # Both methods hold a copy of the image or of its activations for every channel.
     return 1
 
 
 class _Zeroed(nn.Module):
-    """Stands in the layer's place, and gives its activations with one channel at zero per row.
+    """Replaces the layer and returns its activations with one channel set to zero per row.
 
-    The methods and ``indices`` are those that AblationCAM calls.
+    AblationCAM calls its methods and reads ``indices``.
     """
 
     ran = False
@@ -108,7 +94,7 @@ class _Zeroed(nn.Module):
     def activations_to_be_ablated(
         self, activations: NDArray[Any], _: float = 1.0
     ) -> NDArray[np.int64]:
-        # As the layer gave them: what AblationCAM passes later, an in-place ReLU has written to.
+        # The layer's own output. An in-place ReLU has overwritten what AblationCAM passes later.
         self.activations = torch.from_numpy(activations)
         self.indices = np.arange(len(activations))
         return self.indices

@@ -1,4 +1,4 @@
-"""Explainers of lime, and its choice of the images to look at."""
+"""Explainers of lime, and its selection of images to inspect."""
 
 from pytest_xai.explainers.adapting.entry import Entry
 from pytest_xai.explainers.lime import image

@@ -30,24 +30,25 @@ def lime_image(
     hidden: str = "mean",
     kernel_width: float = 0.25,
 ) -> Callable[..., Tensor]:
-    """Weights of superpixels in a linear model near the image (Ribeiro 2016, sec. 3.4, by lime).
+    """Weights of superpixels in a local linear model (Ribeiro 2016, sec. 3.4, by lime).
 
-    Superpixels are shown or hidden by the toss of a coin from numpy's global generator; lime fits a
-    ridge regression (alpha 1) with weights that fall with the cosine distance to the whole image.
-    Each pixel of the map (N, 1, H, W) has the weight of its superpixel. The output explained is the
-    target's logit, not its probability. On small images quickshift finds one superpixel only,
-    and the map is constant.
+    Each superpixel is hidden with probability 1/2, by numpy's global generator. lime fits a ridge
+    regression (alpha 1), in which the weight of a sample decreases with its cosine distance from
+    the whole image. Each pixel of the map (N, 1, H, W) has the weight of its superpixel. The
+    explained output is the target's logit, not its probability. On small images quickshift may find
+    a single superpixel, and the map is then constant.
 
     Args:
-        samples: images with superpixels hidden, the whole image included, at least 2.
-        segments: superpixels by "quickshift" (lime's own choice), by "slic", or blocks of a "grid".
-        per_side: superpixels per side: of "grid" exactly, at most one per pixel; of "slic" about.
-        hidden: what hidden superpixels show: their own "mean" (lime's own choice), "zero", or the
+        samples: number of images with hidden superpixels, including the whole image, at least 2.
+        segments: superpixels by "quickshift" (lime's default), by "slic", or blocks of a "grid".
+        per_side: superpixels per side, exact for "grid" (at most one per pixel) and approximate
+            for "slic"; "quickshift" does not use it.
+        hidden: the values of hidden superpixels: their "mean" (lime's default), "zero", or the
             "baseline".
-        kernel_width: of the weights; lime's own is 0.25.
+        kernel_width: width of the kernel for the weights; lime's default is 0.25.
 
     Raises:
-        InvalidArgument: an option has no such value.
+        InvalidArgument: a value of an option is not allowed.
     """
     samples = whole("samples", samples, least=2)
     segments = choice("segments", segments, SEGMENTS)
@@ -68,7 +69,7 @@ def lime_image(
             colour = _colour(shown, numbers, row.detach(), hidden)
 
             def predict(images: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
-                # Models that call view on their inputs take none whose memory is in another order.
+                # Models that call view on their inputs need contiguous inputs.
                 points = torch.from_numpy(images).to(shown).movedim(-1, 1).contiguous()
                 return scores(model, points, targets[image], at_once=at_once)[:, None]
 
@@ -103,7 +104,7 @@ def _channels_last(image: Tensor) -> np.ndarray[Any, Any]:
 def _colour(
     shown: Tensor, numbers: np.ndarray[Any, Any], row: Tensor, hidden: str
 ) -> np.ndarray[Any, Any]:
-    """What hidden superpixels show, (H, W, C); lime itself takes means of three channels only."""
+    """Return the values (H, W, C) of hidden superpixels, for any number of channels."""
     if hidden == "baseline":
         return _channels_last(row)
     values = _channels_last(shown)
@@ -116,7 +117,7 @@ def _colour(
 
 @contextmanager
 def _silent(lime: Any) -> Iterator[None]:
-    """Take lime's progress bar away, which it has no switch for."""
+    """Suppress lime's progress bar, for which lime has no option."""
     bar = lime.tqdm
     lime.tqdm = iter
     try:

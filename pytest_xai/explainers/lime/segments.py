@@ -1,4 +1,4 @@
-"""Superpixels: the features of LIME on images."""
+"""Superpixels, which are the features of LIME on images."""
 
 import warnings
 from typing import Any
@@ -12,24 +12,24 @@ from pytest_xai.explainers.adapting.blocks import blocks_of
 __all__ = ["SEGMENTS", "superpixels"]
 
 SEGMENTS = ("quickshift", "slic", "grid")
-# What lime's explainer itself asks of quickshift.
+# The arguments with which lime calls quickshift by default.
 _QUICKSHIFT = {"kernel_size": 4, "max_dist": 200, "ratio": 0.2}
 
 
 def superpixels(image: Tensor, segments: str, per_side: int) -> np.ndarray[Any, Any]:
-    """Number the superpixel that each pixel belongs to.
+    """Return the number of the superpixel that each pixel belongs to.
 
-    One channel is shown as grey, three as red, green and blue; others are used as they are. Values
-    outside [0, 1] are stretched to it, since colours are looked for.
+    One channel is treated as grey, three as red, green and blue; other numbers of channels are used
+    as they are. If values lie outside [0, 1], the image is scaled to that range.
 
     Args:
         image: (1, C, H, W).
         segments: one of `SEGMENTS`.
-        per_side: superpixels per side: of a grid exactly, of slic about; quickshift finds as many
-            as there are.
+        per_side: superpixels per side, exact for a grid and approximate for slic; quickshift does
+            not use it.
 
     Returns:
-        Array (H, W) of numbers from 0 on, none left out.
+        Array (H, W) of consecutive numbers from 0.
 
     Raises:
         MissingDependency: lime is not installed.
@@ -42,14 +42,14 @@ def superpixels(image: Tensor, segments: str, per_side: int) -> np.ndarray[Any, 
     rgb = colours.shape[-1] == 3
     if segments == "quickshift":
         options = {**_QUICKSHIFT, "convert2lab": rgb}
-        # It weighs colours against distances in pixels: lightness runs to 100 in CIELAB.
+        # quickshift compares colours with distances in pixels, on the scale of lightness (to 100).
         colours = colours if rgb else 100 * colours
     else:
         options = {"n_segments": per_side**2, "convert2lab": rgb}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         found = wrappers.SegmentationAlgorithm(segments, **options)(colours)
-    # slic counts from 1; lime hides number k of n for k from 0 to n - 1, and would miss the last.
+    # lime expects consecutive numbers from 0, but slic counts from 1.
     numbers: np.ndarray[Any, Any] = np.unique(found, return_inverse=True)[1].reshape(found.shape)
     return numbers
 

@@ -7,11 +7,11 @@ __all__ = ["blurred", "shifted"]
 
 
 def blurred(inputs: Tensor, sigma: float) -> Tensor:
-    """A Gaussian blur along every spatial dimension; beyond the edges lie their values.
+    """Blur inputs with a Gaussian along every spatial dimension, with repeated edges.
 
     Args:
         inputs: (N, C, *spatial).
-        sigma: standard deviation as a share of each side; 0: none.
+        sigma: standard deviation as a share of each side; 0 means no blur.
 
     Returns:
         A new tensor of the inputs' shape.
@@ -25,7 +25,7 @@ def blurred(inputs: Tensor, sigma: float) -> Tensor:
 
 
 def _blur(side: int, sigma: float) -> Tensor:
-    """Weights (side, side) of the places in the blurred ones, in float64."""
+    """Return the weight (side, side) of each position in each blurred one, in float64."""
     if sigma == 0:
         return torch.eye(side, dtype=torch.float64)
     reach = int(4 * sigma) + 1
@@ -37,14 +37,14 @@ def _blur(side: int, sigma: float) -> Tensor:
 
 
 def shifted(values: Tensor, step: int, jitter: int) -> Tensor:
-    """All of a batch shifted along each side by the step's number of places; edges are repeated.
+    """Shift all inputs of a batch along each side by the same number of positions, edges repeated.
 
-    The steps go through all shifts of 0 to ``jitter`` places, one dimension after the other.
+    The steps run through all shifts of 0 to ``jitter`` positions, one dimension after the other.
 
     Args:
         values: (N, C, *spatial).
-        step: counted from 0.
-        jitter: largest shift.
+        step: number of the step, from 0.
+        jitter: largest shift, in positions.
     """
     for axis in range(2, values.ndim):
         step, places = divmod(step, jitter + 1)

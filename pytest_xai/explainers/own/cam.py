@@ -1,4 +1,4 @@
-"""CAM: what each place adds to a class behind global average pooling and one linear layer."""
+"""CAM, for networks that end in global average pooling and one linear layer."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -16,32 +16,34 @@ __all__ = ["ENTRIES", "cam"]
 
 
 def cam(*, rectify: bool = False) -> Callable[..., Tensor]:
-    """The maps in front of the global average pooling, weighted for the class (Zhou 2016, eq. 2).
+    """The maps before the global average pooling, weighted for the class (Zhou 2016, eq. 2).
 
-    CAM = sum_k w_k^c A_k, with A_k the K maps whose means over places enter the one linear layer
-    that gives the model's outputs, and w^c its weights for the target: the mean of CAM over places
-    plus the bias is the logit. It is signed, and interpolated linearly to the input's size.
+    CAM = sum_k w_k^c A_k, where the means of the K maps A_k over positions are the inputs of the
+    linear layer that computes the model's outputs, and w^c are its weights for the target. The mean
+    of CAM over positions plus the bias is the logit. CAM is signed and is interpolated linearly to
+    the input's size.
 
-    Where maps and head are is found by running the model on one image: the input of the last
-    nn.Linear has to be the mean over places of what some module returns, and its output the
-    model's. A nonlinearity that is called as a function in front of the pooling hides the maps.
+    The maps and the linear layer are found by running the model on one image: the input of the last
+    nn.Linear must be the mean over positions of a module's output, and its output must be the
+    model's output. If a nonlinearity before the pooling is called as a function, the maps are not
+    found.
 
     Args:
-        rectify: set negative values to 0 (before the interpolation).
+        rectify: True sets negative values to 0, before the interpolation.
 
     Returns:
         An explainer whose maps are (N, 1, *spatial).
 
     Raises:
-        InvalidArgument: ``rectify`` is no boolean.
-        NotApplicable: when called: a network of another form, with what was found.
+        InvalidArgument: ``rectify`` is not a boolean.
+        NotApplicable: when called: the network has another structure.
     """
     rectify = flag("rectify", rectify)
 
     def explain(model: nn.Module, inputs: Tensor, targets: Tensor) -> Tensor:
         layer, head = _structure(model, inputs)
         weights = head.weight.detach()[targets]
-        # One by one, so that no map depends on the rounding of another batch.
+        # One image at a time, so that rounding does not depend on the batch.
         activations = torch.cat([feature_maps(model, layer, image)[0] for image in inputs.split(1)])
         maps = torch.einsum("nk,nk...->n...", weights, activations).unsqueeze(1)
         if rectify:
@@ -53,11 +55,11 @@ def cam(*, rectify: bool = False) -> Callable[..., Tensor]:
 
 @dataclass(slots=True)
 class _Trace:
-    """What one pass shows: means over places of the modules' maps, and the last linear layer.
+    """Records of one pass: the means of the modules' maps, and the last linear layer.
 
     Attributes:
-        pooled: per module the mean of its last map, (1, K), and the map's number of places.
-        head: the last nn.Linear that ran on (1, K), by name, with input and output.
+        pooled: by module, the mean (1, K) of its last map and the map's number of positions.
+        head: name, input and output of the last nn.Linear that ran on an input (1, K).
     """
 
     pooled: dict[str, tuple[Tensor, int]] = field(default_factory=dict)
@@ -65,8 +67,8 @@ class _Trace:
 
 
 def _structure(model: nn.Module, inputs: Tensor) -> tuple[nn.Module, nn.Linear]:
-    """The module that gives the maps, and the head."""
-    # A wrapper finds its user's own model under the empty name.
+    """Return the module whose output is the maps, and the last linear layer."""
+    # If the model is wrapped, the empty name gives the user's own model.
     root = model.get_submodule("")
     trace, outputs = _run(model, root, inputs)
     if trace.head is None:
@@ -77,16 +79,16 @@ def _structure(model: nn.Module, inputs: Tensor) -> tuple[nn.Module, nn.Linear]:
     name, features, scores = trace.head
     if outputs.numel() != scores.numel() or not _equal(outputs.flatten(), scores.flatten()):
         raise NotApplicable(
-            f"CAM needs a single linear layer at the end; the last one, {name!r}, does not give "
-            "the model's outputs"
+            f"CAM needs a single linear layer at the end; the output of the last one, {name!r}, is "
+            "not the output of the model"
         )
-    alike = [
+    candidates = [
         (places, layer)
         for layer, (mean, places) in trace.pooled.items()
         if mean.shape == features.shape and _equal(mean, features)
     ]
-    # Pooling itself returns maps of one place with the same mean.
-    places, layer = max(alike, key=lambda found: found[0], default=(0, ""))
+    # The output of the pooling itself is a map of one position with the same mean.
+    places, layer = max(candidates, key=lambda found: found[0], default=(0, ""))
     if places < 2:
         raise NotApplicable(_unpooled(name, features, trace, places))
     head = root.get_submodule(name)
@@ -96,12 +98,12 @@ def _structure(model: nn.Module, inputs: Tensor) -> tuple[nn.Module, nn.Linear]:
 
 def _unpooled(name: str, features: Tensor, trace: _Trace, places: int) -> str:
     if places:
-        return f"CAM needs maps; the input of {name!r} is pooled from maps of a single place"
+        return f"CAM needs maps; the input of {name!r} is pooled from maps of a single position"
     maps = ", ".join(trace.pooled) or "none"
     return (
         "CAM needs global average pooling right before the last linear layer; the input of "
-        f"{name!r}, {features.shape[1]} features, is the mean over places of no module's output "
-        f"(modules that give maps: {maps})"
+        f"{name!r}, {features.shape[1]} features, is not the mean over positions of any module's "
+        f"output (modules whose output is a map: {maps})"
     )
 
 
@@ -114,7 +116,7 @@ def _run(model: nn.Module, root: nn.Module, inputs: Tensor) -> tuple[_Trace, Ten
         ) -> None:
             if not isinstance(output, Tensor):
                 return
-            # Means are taken and vectors copied at once: modules behind may write in place.
+            # Means and copies are taken at once, since later modules may write in place.
             if output.ndim == inputs.ndim:
                 maps = output.flatten(2)
                 trace.pooled[name] = maps.mean(2), maps.shape[2]
@@ -132,7 +134,7 @@ def _run(model: nn.Module, root: nn.Module, inputs: Tensor) -> tuple[_Trace, Ten
 
 
 def _equal(first: Tensor, second: Tensor) -> bool:
-    """Equal up to the rounding of sums in another order, on the scale of the largest value."""
+    """Return whether two tensors are equal up to the rounding of sums in another order."""
     scale = float(second.abs().max())
     tolerance = 1e3 * torch.finfo(second.dtype).eps * scale
     return bool((first - second).abs().max() <= tolerance)

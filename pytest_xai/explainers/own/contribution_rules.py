@@ -1,4 +1,4 @@
-"""Which rule of DeepLIFT which operation of torch follows, by the operation's name."""
+"""Rules of DeepLIFT for operations of torch, by the name of the operation."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ from pytest_xai.explainers.own.multipliers import activated, linearly, max_poole
 
 __all__ = ["IDENTITIES", "Call", "no_rule", "rule_of"]
 
-# None of these makes a negative weight.
+# Interpolation modes without negative weights.
 _INTERPOLATIONS = frozenset({"nearest", "nearest-exact", "linear", "bilinear", "trilinear", "area"})
 
 
@@ -21,12 +21,12 @@ class Call:
     """One call of an operation, on activations (2 N, ...) with the parts of their differences.
 
     Attributes:
-        name: of the operation, the same for its function, its method and its form in place.
-        function: what computes it, not in place.
-        args: its positional arguments.
-        parts: for each of them the parts of an activation, a list of those for a list, or None.
-        options: its keyword arguments.
-        cancelling: functions follow RevealCancel; False: Rescale.
+        name: name of the operation, the same for its function, its method and its in-place form.
+        function: function that computes it, not in place.
+        args: positional arguments.
+        parts: for each argument, the parts of an activation, a list of parts for a list, or None.
+        options: keyword arguments.
+        cancelling: True if elementwise functions follow RevealCancel, False for Rescale.
     """
 
     name: str
@@ -37,7 +37,7 @@ class Call:
     cancelling: bool
 
     def values(self) -> Any:
-        """What the operation makes of the activations."""
+        """Return the result of the operation on the activations."""
         with torch.no_grad():
             return self.function(*self.args, **self.options)
 
@@ -46,19 +46,19 @@ Result = tuple[Any, Any]
 
 
 def no_rule(operation: str) -> NotApplicable:
-    """The error for an operation without a rule."""
-    return NotApplicable(f"DeepLIFT has no rule for {operation}, which the model applies")
+    """Return the error for an operation without a rule."""
+    return NotApplicable(f"DeepLIFT has no rule for {operation}, which the model uses")
 
 
 def _positive(call: Call) -> Result:
-    """Linear with weights that are not negative: both parts go the way of the activations."""
+    """Linear with weights >= 0: the operation is applied to both parts."""
     if call.options.get("mode", "nearest") not in _INTERPOLATIONS:
         raise no_rule(f"{call.name} of the mode {call.options['mode']!r}")
     return call.values(), call.function(call.parts[0], *call.args[1:], **call.options)
 
 
 def _padded(call: Call) -> Result:
-    """A border of zeros, or of what is there; a constant has no difference."""
+    """Padding: a constant border has no difference, other borders are applied to the parts."""
     options = {"mode": "constant", **dict(zip(("mode", "value"), call.args[2:], strict=False))}
     options |= call.options
     options["value"] = 0.0 if options["mode"] == "constant" else None
@@ -79,7 +79,7 @@ def _layer(call: Call) -> Result:
 
 
 def _product(call: Call) -> Result:
-    """Activations times a matrix of weights."""
+    """The product of activations and a matrix of weights."""
     return call.values(), linearly(call.function, call.args[0], call.parts[0], call.args[1])
 
 
@@ -88,7 +88,7 @@ def _normalised(call: Call) -> Result:
     options: dict[str, Any] = {"weight": None, "training": False, "eps": 1e-5}
     options |= {**dict(zip(names, call.args[1:], strict=False)), **call.options}
     if options["training"] or options["running_var"] is None:
-        raise no_rule("a batch normalisation by the statistics of the batch")
+        raise no_rule("a batch normalisation with the statistics of the batch")
     factor = (options["running_var"] + options["eps"]).rsqrt()
     factor = factor if options["weight"] is None else factor * options["weight"]
     shape = (1, -1, *(1,) * (call.args[0].ndim - 2))
@@ -123,10 +123,10 @@ def _sum(call: Call) -> Result:
 
 
 def _multiple(call: Call) -> Result:
-    """Activations times, or divided by, a constant; or negated."""
+    """Multiplication or division of activations by a constant, and negation."""
     places = [place for place, parts in enumerate(call.parts) if parts is not None]
     if call.options or len(places) > 1:
-        raise no_rule("a product or quotient of two activations, or a rounded one")
+        raise no_rule("a product or quotient of two activations, or a rounded quotient")
     (place,) = places
     if call.name == "div" and place == 1:
         raise no_rule("a division by an activation")
@@ -137,7 +137,7 @@ def _multiple(call: Call) -> Result:
 
 
 def _joined(call: Call) -> Result:
-    """Activations and constants side by side."""
+    """Concatenation of activations and constants."""
     parts = [
         torch.zeros_like(values) if own is None else own
         for values, own in zip(call.args[0], call.parts[0], strict=True)
@@ -181,11 +181,11 @@ _RULES = {name: rule for rule, names in _NAMES.items() for name in names}
 
 
 def rule_of(name: str, parts: tuple[Any, ...]) -> Callable[[Call], Result] | None:
-    """The rule of an operation, if it has one with activations in these places.
+    """Return the rule of an operation, or None if it has none with these activations.
 
     Args:
-        name: of the operation.
-        parts: of each argument, as in a `Call`.
+        name: name of the operation.
+        parts: the parts of each argument, as in a `Call`.
     """
     rule = _RULES.get(name)
     if rule is _joined:

@@ -1,7 +1,8 @@
-"""A tensor that goes through a model and takes the contributions of DeepLIFT along.
+"""A tensor type that carries the contributions of DeepLIFT through a model.
 
-The model runs as it is, with whatever modules, functions and methods it calls; each call arrives
-here under its name. A call without a rule ends the run: no part of a difference is lost unseen.
+The model runs unchanged. Torch reports each function and method that the model calls on such a
+tensor, and the rule for it is applied. A call without a rule ends the run with an error, so that no
+contribution is lost silently.
 """
 
 from collections.abc import Callable, Sequence
@@ -21,9 +22,9 @@ from pytest_xai.explainers.own.contribution_rules import (
 
 __all__ = ["Contributions"]
 
-# Operations inside see plain tensors; torch's guide to extending it names no public way.
+# Operations inside see plain tensors; torch has no public name for this.
 _PLAINLY = torch._C.DisableTorchFunctionSubclass  # noqa: SLF001
-# What is asked of a tensor without reading its values.
+# Methods that do not read the values of a tensor.
 _QUESTIONS = frozenset({
     *("size", "dim", "ndimension", "numel", "nelement", "__len__", "stride", "is_contiguous"),
     *("is_floating_point", "is_complex", "element_size", "get_device"),
@@ -34,9 +35,9 @@ class Contributions(Tensor):
     """Activations (2 N, ...) at N inputs and then at their references, with their parts.
 
     Attributes:
-        parts: (2 N, ...), N positive parts of the differences, then N negative ones.
-        cancelling: functions follow RevealCancel; False: Rescale.
-        written: how often the memory of the activations had been written to.
+        parts: (2 N, ...), N positive parts of the differences, then N negative parts.
+        cancelling: True if elementwise functions follow RevealCancel, False for Rescale.
+        written: torch's count of in-place changes of the activations when the parts were set.
     """
 
     parts: Tensor
@@ -48,9 +49,9 @@ class Contributions(Tensor):
         """Join activations and parts.
 
         Args:
-            values: (2 N, ...).
-            parts: of the same shape.
-            cancelling: RevealCancel; False: Rescale.
+            values: activations (2 N, ...).
+            parts: their parts, of the same shape.
+            cancelling: True for RevealCancel, False for Rescale.
         """
         joined = values.as_subclass(Contributions)
         joined.cancelling = cancelling
@@ -58,7 +59,7 @@ class Contributions(Tensor):
         return joined
 
     def carry(self, parts: Tensor) -> None:
-        """Take these parts along, which belong to the activations as they are now."""
+        """Store these parts, which belong to the present values of the activations."""
         self.parts = parts
         with _PLAINLY():
             self.written = self._version
@@ -74,7 +75,7 @@ class Contributions(Tensor):
         """Run one call of the model on the activations, and its rule on their parts.
 
         Raises:
-            NotApplicable: there is no rule for it.
+            NotApplicable: there is no rule for the call.
         """
         name = getattr(func, "__name__", str(func))
         with _PLAINLY(), torch.enable_grad():
@@ -116,7 +117,7 @@ def _called(
 
 
 def _wrapped(first: Contributions, values: Any, parts: Any, name: str) -> Any:
-    """The result as tensors that go on taking their parts along."""
+    """Return the result as tensors that carry their parts."""
     if isinstance(values, list | tuple):
         return tuple(
             _wrapped(first, value, own, name) for value, own in zip(values, parts, strict=True)
@@ -127,9 +128,9 @@ def _wrapped(first: Contributions, values: Any, parts: Any, name: str) -> Any:
 
 
 def _written(target: Any, values: Tensor, parts: Tensor) -> Any:
-    """The first argument, with the result in its memory."""
+    """Write the result into the first argument, and return it."""
     if not isinstance(target, Contributions):
-        raise no_rule("a write of an activation into a constant")
+        raise no_rule("writing an activation into a constant")
     with torch.no_grad():
         target.copy_(values)
     target.carry(parts.expand_as(values))
@@ -137,7 +138,7 @@ def _written(target: Any, values: Tensor, parts: Tensor) -> Any:
 
 
 def _mapped(arg: Any, function: Callable[[Contributions], Tensor], **other: Any) -> Any:
-    """An argument with each activation replaced, and all else by ``other`` if that is given."""
+    """Replace each activation in an argument, and all else by ``other`` if that is given."""
     if isinstance(arg, Contributions):
         return function(arg)
     if isinstance(arg, list | tuple) and _first(tuple(arg)) is not None:
@@ -146,7 +147,7 @@ def _mapped(arg: Any, function: Callable[[Contributions], Tensor], **other: Any)
 
 
 def _plain(activations: Contributions) -> Tensor:
-    if activations._version != activations.written:  # noqa: SLF001  # no public one tells it
+    if activations._version != activations.written:  # noqa: SLF001  # torch has no public name for it
         raise NotApplicable("the model writes into an activation through a view of it")
     return activations.as_subclass(Tensor)
 
@@ -156,7 +157,7 @@ def _parts(activations: Contributions) -> Tensor:
 
 
 def _first(args: tuple[Any, ...]) -> Contributions | None:
-    """The first activation among arguments and lists of them."""
+    """Return the first activation among arguments and lists of arguments."""
     for arg in args:
         inside = _first(tuple(arg)) if isinstance(arg, list | tuple) else arg
         if isinstance(inside, Contributions):

@@ -1,4 +1,4 @@
-"""The maps that a layer gives for an image, and what the model makes of it, in one pass."""
+"""The output of a layer and the output of the model, from one pass."""
 
 import torch
 from torch import Tensor, nn
@@ -7,21 +7,21 @@ __all__ = ["feature_maps"]
 
 
 def feature_maps(model: nn.Module, layer: nn.Module, images: Tensor) -> tuple[Tensor, Tensor]:
-    """Run the model once and keep what the layer returns.
+    """Run the model once and return the output of a layer with that of the model.
 
     Args:
         model: in evaluation mode.
-        layer: one of its modules; of several runs in one pass, the last counts.
+        layer: one of its modules; if it runs several times in a pass, the last run counts.
         images: (n, C, *spatial).
 
     Returns:
-        The layer's output (n, K, *places), as it was before later modules wrote on it, and the
-        model's (n, classes).
+        A copy of the layer's output (n, K, *positions), which later modules do not overwrite, and
+        the model's output (n, classes).
     """
     kept: list[Tensor] = []
 
     def keep(_: nn.Module, __: object, output: Tensor) -> None:
-        # A copy: an in-place ReLU behind the layer writes on its output.
+        # A copy, since an in-place ReLU after the layer overwrites its output.
         kept[:] = [output.detach().clone()]
 
     handle = layer.register_forward_hook(keep)

@@ -1,4 +1,4 @@
-"""FEM: where the last convolution's channels exceed their own means by K deviations."""
+"""FEM: the positions where a layer's channels exceed their means by K standard deviations."""
 
 from collections.abc import Callable
 
@@ -17,28 +17,29 @@ __all__ = ["ENTRIES", "fem"]
 def fem(
     *, layer: str | None = None, deviations: float = 1.0, normalise: bool = True
 ) -> Callable[..., Tensor]:
-    """Means of a layer's channels, summed where each stands out of itself (Fuad 2020).
+    """A layer's channel means, summed where the channel exceeds its threshold (Fuad 2020).
 
-    R = sum_k mu_k 1[a_k >= mu_k + K sigma_k]: the channels a_k of the layer, their means mu_k and
-    standard deviations sigma_k over the places of this input; then scaled to [0, 1] and
-    interpolated linearly to the input's size. Neither the target nor what follows the layer
-    matters. grad-cam's method of this name differs: its weight is the share of places beyond the
-    threshold, multiplied by the activation, and K = 2.
+    R = sum_k mu_k 1[a_k >= mu_k + K sigma_k], where the channels a_k of the layer have the means
+    mu_k and standard deviations sigma_k over the positions of this input. R is scaled to [0, 1] and
+    interpolated linearly to the input's size. It depends neither on the target nor on the layers
+    after this one. grad-cam's method of this name differs: it multiplies the activation by the
+    share of positions above the threshold, and K = 2.
 
     Args:
-        layer: dotted name of the module whose output is used; None: the last convolution that a
-            forward pass executes, before what follows it (normalisation, ReLU).
+        layer: dotted name of the module whose output is used. None takes the last convolution that
+            a forward pass executes, before the normalisation or ReLU that follows it.
         deviations: K.
-        normalise: scale the map by (R - min R) / (max R - min R), a constant one to 0; False: R.
+        normalise: True scales the map by (R - min R) / (max R - min R), and a constant map to 0;
+            False returns R.
 
     Returns:
         An explainer whose maps are (N, 1, *spatial).
 
     Raises:
-        InvalidArgument: ``layer`` is no name, ``deviations`` no finite number, or ``normalise`` no
-            boolean. When called: a layer that does not exist, is not executed, or whose output
-            has no spatial dimensions.
-        NotApplicable: when called: a model that executes no convolution.
+        InvalidArgument: ``layer`` is not a name, ``deviations`` is not a finite number, or
+            ``normalise`` is not a boolean. When called: the layer does not exist or is not
+            executed, or its output has no spatial dimensions.
+        NotApplicable: when called: the model executes no convolution.
     """
     layer = None if layer is None else text("layer", layer)
     deviations = number("deviations", deviations)
@@ -46,7 +47,7 @@ def fem(
 
     def explain(model: nn.Module, inputs: Tensor, targets: Tensor) -> Tensor:
         chosen = target_layer(model, inputs, layer)
-        # One by one: convolutions round differently in other batches, and a threshold tells.
+        # One image at a time: rounding depends on the batch and could flip a comparison.
         activations = torch.cat(
             [feature_maps(model, chosen, image)[0] for image in inputs.detach().split(1)]
         )
@@ -60,11 +61,11 @@ def fem(
 
 
 def _summed(activations: Tensor, deviations: float) -> Tensor:
-    """The map (n, places) of channels (n, K, places)."""
+    """Return the map (n, positions) of channels (n, K, positions)."""
     means = activations.mean(2, keepdim=True)
     spreads = activations.std(2, correction=0, keepdim=True)
-    # Equality counts, and is common: in channels that are constant or have two values. It is
-    # decided up to the rounding of mean and deviation.
+    # Equality counts, and is common in channels that are constant or have two values. The
+    # comparison therefore tolerates the rounding of mean and deviation.
     rounding = 8 * torch.finfo(activations.dtype).eps * activations.abs().amax(2, keepdim=True)
     beyond = activations >= means + deviations * spreads - rounding
     return (means * beyond).sum(1)

@@ -1,4 +1,4 @@
-"""Two generators of images, one that keeps a classifier's decision and one that overturns it."""
+"""Two image generators: one keeps a classifier's decision, the other changes it."""
 
 from collections.abc import Mapping
 
@@ -9,15 +9,15 @@ from torch.nn import functional
 __all__ = ["Generator", "GeneratorPair", "pair_of", "state_of"]
 
 _WIDTH = 12
-# Of the tensors in a file of weights, those that describe what the generators are for.
+# Names of the tensors in a file of weights that describe the images.
 _SHAPE, _BOUNDS = "shape", "bounds"
 
 
 class Generator(nn.Module):
     """A U-Net of three levels: images (N, C, H, W) to images of the same shape and range.
 
-    Every pixel is drawn anew, between two bounds; nothing of the image is handed through. What
-    two such generators fail to draw alike is therefore absent from their difference.
+    Every pixel is generated, between two bounds, and no pixel of the image is copied. Image details
+    that neither of two such generators reproduces are therefore absent from their difference.
 
     Args:
         channels: C.
@@ -35,7 +35,7 @@ class Generator(nn.Module):
         self.draw = nn.Conv2d(_WIDTH, channels, 3, padding=1)
 
     def forward(self, images: Tensor) -> Tensor:
-        """Draw images (N, C, H, W) anew."""
+        """Generate an image for each of (N, C, H, W)."""
         fine = functional.silu(self.fine(images))
         middle = functional.silu(self.middle(fine))
         coarse = functional.silu(self.coarse(middle))
@@ -47,7 +47,7 @@ class Generator(nn.Module):
 
 
 class GeneratorPair(nn.Module):
-    """The generator of similar images and the generator of adversarial ones.
+    """The generator of similar images and the generator of adversarial images.
 
     Args:
         shape: (C, H, W) of the images.
@@ -56,8 +56,8 @@ class GeneratorPair(nn.Module):
     Attributes:
         shape: as given.
         bounds: as given.
-        similar: its images keep the class.
-        adversarial: its images have another.
+        similar: generator of images of the same class.
+        adversarial: generator of images of another class.
     """
 
     def __init__(self, shape: tuple[int, ...], bounds: tuple[float, float]) -> None:
@@ -68,12 +68,12 @@ class GeneratorPair(nn.Module):
         self.adversarial = Generator(shape[0], bounds)
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """Draw a similar and an adversarial image of each of (N, C, H, W)."""
+        """Generate a similar and an adversarial image for each of (N, C, H, W)."""
         return self.similar(images), self.adversarial(images)
 
 
 def state_of(pair: GeneratorPair) -> dict[str, Tensor]:
-    """All that `pair_of` needs, as tensors for a safetensors file: weights in float32."""
+    """Return the weights (in float32), the shape and the bounds as tensors, for `pair_of`."""
     weights = {name: value.detach().float() for name, value in pair.state_dict().items()}
     return {
         **weights,
@@ -83,19 +83,21 @@ def state_of(pair: GeneratorPair) -> dict[str, Tensor]:
 
 
 def pair_of(state: Mapping[str, Tensor]) -> GeneratorPair:
-    """The generators of a state, on the CPU, in float32; the global generator is left as it is.
+    """Return the generators of a state, on the CPU, in float32.
+
+    The global random generator is not changed.
 
     Args:
-        state: what `state_of` gave.
+        state: the result of `state_of`.
 
     Raises:
-        KeyError: it lacks the images' shape or bounds.
-        RuntimeError: it lacks weights, has others, or others of another shape.
+        KeyError: the images' shape or bounds are missing.
+        RuntimeError: weights are missing, superfluous or of a wrong shape.
         ValueError: the shape is not (C, H, W), or there are not two bounds.
     """
     channels, height, width = state[_SHAPE].tolist()
     low, high = state[_BOUNDS].tolist()
-    with torch.random.fork_rng(devices=[]):  # the initial weights are drawn, then replaced
+    with torch.random.fork_rng(devices=[]):  # the random initial weights are replaced below
         pair = GeneratorPair((channels, height, width), (low, high)).float()
     weights = {name: value for name, value in state.items() if name not in {_SHAPE, _BOUNDS}}
     pair.load_state_dict(weights)

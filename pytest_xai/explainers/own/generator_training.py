@@ -1,4 +1,4 @@
-"""Training two generators for a classifier, as `xai:AdversarialGenerators` uses them."""
+"""Training of the two generators that `xai:AdversarialGenerators` uses, for one classifier."""
 
 from dataclasses import dataclass
 
@@ -19,16 +19,17 @@ _LEARNING_RATE = 0.004
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Weights:
-    """What the terms of the loss count, each a mean over the batch.
+    """Weights of the terms of the loss, each of which is a mean over the batch.
 
     Attributes:
-        keep: cross-entropy of the similar image's class probabilities to the image's own.
-        change: how far the adversarial image's logit of the class found in the image is from
-            lying a margin of 1 below the largest other; zero beyond.
-        near: mean absolute difference, in shares of the range, of image and similar image, and of
-            image and adversarial image.
-        alike: mean absolute difference of the two generated images.
-        smooth: mean absolute step of that difference from pixel to pixel.
+        keep: weight of the cross-entropy between the class probabilities of the similar image and
+            those of the image.
+        change: weight of max(0, d + 1), where d is the adversarial image's logit of the image's
+            class minus its largest other logit.
+        near: weight of the mean absolute differences between image and similar image and between
+            image and adversarial image, as shares of the range.
+        alike: weight of the mean absolute difference between the two generated images.
+        smooth: weight of the mean absolute change of that difference between adjacent pixels.
     """
 
     keep: float = 1.0
@@ -49,24 +50,25 @@ def train_generators(
 ) -> dict[str, Tensor]:
     """Train the two generators of Charachon 2020 for one classifier.
 
-    No label is needed: the class to keep and to overturn is the one that the model finds. The
-    images are shifted at random by up to an eighth of a side while training. All is computed in
-    the images' dtype; float64 makes the weights, rounded at the end, repeatable on other machines.
+    No labels are needed, since the class to keep and to change is the model's prediction. During
+    training, images are shifted at random by up to an eighth of a side. All computations have the
+    images' dtype; in float64 the weights, rounded at the end, are the same on other machines.
 
     Args:
-        model: (N, C, H, W) to logits (N, classes), at least two; it stays as it is.
+        model: maps (N, C, H, W) to logits (N, classes) of at least two classes; it is not changed.
         images: (N, C, H, W), both sides at least 4, within the bounds.
         bounds: smallest and largest value of a pixel.
-        epochs: how often each image is seen.
-        seed: of first weights, order and shifts. The global generators are left as they are.
-        weights: what the terms of the loss count; None: the defaults.
+        epochs: number of passes over the images.
+        seed: seed of the initial weights, the order of images and the shifts. The global random
+            generators are not changed.
+        weights: weights of the terms of the loss; None takes the defaults.
 
     Returns:
         Tensors to save in a safetensors file, for the option ``weights`` of the explainer.
 
     Raises:
-        InvalidArgument: images that are no such batch, bounds without a range, ``epochs`` no
-            positive integer, a model of a single output.
+        InvalidArgument: ``images`` is not such a batch, the lower bound is not below the upper one,
+            ``epochs`` is not a positive integer, or the model has a single output.
     """
     epochs = whole("epochs", epochs)
     _require_images(images, bounds)
@@ -94,7 +96,7 @@ def train_generators(
 
 
 def generator_losses(model: nn.Module, pair: GeneratorPair, images: Tensor) -> dict[str, Tensor]:
-    """The terms of the loss, by the names of their `Weights`.
+    """Compute the terms of the loss, by the names of their `Weights`.
 
     Args:
         model: in evaluation mode.
@@ -124,16 +126,16 @@ def generator_losses(model: nn.Module, pair: GeneratorPair, images: Tensor) -> d
 
 @torch.no_grad()
 def success(model: nn.Module, pair: GeneratorPair, images: Tensor) -> dict[str, float]:
-    """What the generators reach: both shares would be 1 if they did what they are for.
+    """Measure the success of the generators; for perfect generators both shares are 1.
 
     Args:
         model: in evaluation mode.
         pair: the generators.
-        images: (N, C, H, W), best some that they were not trained on.
+        images: (N, C, H, W), preferably images that were not used for training.
 
     Returns:
-        "kept": share of similar images with the class found in the image; "overturned": share of
-        adversarial images with another; "distance": mean absolute difference of the two images.
+        "kept": share of similar images whose class is that of the image; "overturned": share of
+        adversarial images of another class; "distance": mean absolute difference of the two images.
     """
     similar, adversarial = pair(images)
     classes = model(images).argmax(1)
@@ -150,14 +152,14 @@ def _weighted(terms: dict[str, Tensor], weights: Weights) -> Tensor:
 
 
 def _lead(logits: Tensor, classes: Tensor) -> Tensor:
-    """How far the logit of a class lies above the largest other, (N,)."""
+    """Return the logit of a class minus the largest other logit, (N,)."""
     own = logits.gather(1, classes[:, None])
     others = logits.scatter(1, classes[:, None], -torch.inf)
     return own[:, 0] - others.amax(1)
 
 
 def _shifted(images: Tensor, bounds: tuple[float, float], random: torch.Generator) -> Tensor:
-    """All images of a batch shifted by the same few places; what comes in has the lowest value."""
+    """Shift all images of a batch by the same pixels, and fill with the lowest value."""
     height, width = images.shape[2:]
     down, right = height // 8, width // 8
     padded = functional.pad(images, (right, right, down, down), value=bounds[0])
@@ -171,11 +173,11 @@ def _require_images(images: Tensor, bounds: tuple[float, float]) -> None:
         raise InvalidArgument.of(
             "images",
             got=f"{images.dtype} of shape {tuple(images.shape)}",
-            expected="floating (N, C, H, W) with both sides at least 4",
+            expected="a floating-point batch (N, C, H, W), both sides at least 4",
         )
     low, high = bounds
     if not low < high:
-        raise InvalidArgument.of("bounds", got=str(bounds), expected="(low, high), low below high")
+        raise InvalidArgument.of("bounds", got=str(bounds), expected="(low, high) with low < high")
     if float(images.min()) < low or float(images.max()) > high:
         raise InvalidArgument.of(
             "images",

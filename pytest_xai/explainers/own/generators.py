@@ -1,4 +1,4 @@
-"""The difference of a similar and an adversarial image, drawn by two trained generators."""
+"""The difference between a similar and an adversarial image from two trained generators."""
 
 import copy
 from collections.abc import Callable
@@ -20,22 +20,22 @@ __all__ = ["ENTRIES", "adversarial_generators", "bundled_pair"]
 
 
 def adversarial_generators(*, weights: str | None = None) -> Callable[..., Tensor]:
-    """What two trained generators draw differently to keep or change the class (Charachon 2020).
+    """The difference between two generated images that keep and change the class (Charachon 2020).
 
-    One generator was trained to draw images that the classifier reads as it reads the input, the
-    other to draw near ones that it reads otherwise. The map is |similar - adversarial|.
+    One generator was trained to make images to which the classifier gives the same class as to the
+    input, the other to make similar images of another class. The map is |similar - adversarial|.
 
-    The classifier is asked while they are trained and never again: the map is that of the model
-    that they were trained for, whatever model is given, and of the class that it finds. The
-    bundled ones were trained for the subject ``digits``. `train_generators` trains others.
+    The classifier is used only in training. The map therefore explains the class predicted by the
+    model of the training, and ignores the model and the target that are given. The bundled
+    generators were trained for the subject ``digits``. `train_generators` trains others.
 
     Args:
-        weights: path of a safetensors file with what `train_generators` returned; None: the
-            bundled ones.
+        weights: path of a safetensors file with the result of `train_generators`; None takes the
+            bundled generators.
 
     Raises:
-        InvalidArgument: ``weights`` is no path of such a file.
-        NotApplicable: when called: inputs of another shape than the generators were trained on.
+        InvalidArgument: ``weights`` is not the path of such a file.
+        NotApplicable: when called: the inputs have another shape than the images of the training.
         BrokenData: when called: the bundled weights are missing or were changed.
     """
     given = None if weights is None else _read(text("weights", weights))
@@ -45,7 +45,7 @@ def adversarial_generators(*, weights: str | None = None) -> Callable[..., Tenso
         if inputs.shape[1:] != pair.shape:
             raise NotApplicable(
                 f"the generators were trained on images of shape {tuple(pair.shape)}, got "
-                f"{tuple(inputs.shape[1:])}: train some for this model (train_generators)"
+                f"{tuple(inputs.shape[1:])}: train generators for this model with train_generators"
             )
         pair.to(inputs)
         maps = []
@@ -59,7 +59,7 @@ def adversarial_generators(*, weights: str | None = None) -> Callable[..., Tenso
 
 
 def bundled_pair() -> GeneratorPair:
-    """The generators trained for the bundled digits, on the CPU, in float32.
+    """Return the generators trained for the bundled digits, on the CPU, in float32.
 
     Raises:
         BrokenData: the bundled weights are missing or were changed.
@@ -74,7 +74,7 @@ def _read(path: str) -> GeneratorPair:
         raise InvalidArgument.of(
             "weights",
             got=f"{path!r} ({type(error).__name__}: {str(error).splitlines()[0]})",
-            expected="a safetensors file with what train_generators returned",
+            expected="a safetensors file with the result of train_generators",
         ) from error
 
 

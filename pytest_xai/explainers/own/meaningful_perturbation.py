@@ -1,4 +1,4 @@
-"""Meaningful perturbation: the smallest smooth deletion that takes the probability away."""
+"""Meaningful perturbation: the smallest smooth deletion that lowers the probability."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -16,25 +16,25 @@ from pytest_xai.explainers.own.masking import probabilities, resized
 __all__ = ["ENTRIES", "Deletion", "cost", "meaningful_perturbation"]
 
 _PERTURBATIONS = ("blur", "baseline")
-# The logit of what is deleted at first, 0.95: the probability of an untouched input has no slope
-# that would show what to delete.
+# The logit of the share that is deleted at first, 0.95. It is high, since the probability of an
+# unperturbed input is often saturated and has no useful gradient.
 _START = 3.0
-# Adam's own constants, as its paper and torch have them.
+# The constants of Adam, as in its paper and in torch.
 _DECAY, _SQUARE_DECAY, _LEAST = 0.9, 0.999, 1e-8
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Deletion:
-    """How masks are sought.
+    """The parameters of the optimisation of masks.
 
     Attributes:
-        steps: updates of the mask.
-        learning_rate: of Adam, for the logits of the shares that are deleted.
+        steps: number of updates of the mask.
+        learning_rate: learning rate of Adam, for the logits of the shares that are deleted.
         l1: cost of deleting everything.
-        tv: cost, per dimension, of a step of 1 between all neighbouring cells.
-        tv_power: power of those steps.
-        cells: cells of the mask along each side, at most.
-        jitter: how many places the perturbed input is shifted along each side, at most.
+        tv: cost, per dimension, of a difference of 1 between all neighbouring cells.
+        tv_power: power of these differences.
+        cells: largest number of cells of the mask along each side.
+        jitter: largest shift of the perturbed input along each side, in positions.
     """
 
     steps: int
@@ -58,40 +58,42 @@ def meaningful_perturbation(  # noqa: PLR0913  # keywords with a default, the pa
     perturb: str = "blur",
     sigma: float = 0.2,
 ) -> Callable[..., Tensor]:
-    """How far each place is deleted to take the target's probability away (Fong 2017, eq. 3 and 4).
+    """The smallest smooth deletion that lowers the target's probability (Fong 2017, eq. 3 and 4).
 
-    A mask m of few cells, interpolated linearly, keeps the input x where it is 1 and shows its
-    perturbation x0 where it is 0. Adam minimises
+    A mask m of few cells, interpolated linearly, shows the input x where it is 1 and the perturbed
+    input x0 where it is 0. Adam minimises
 
         l1 mean(1 - m) + tv sum over dimensions of mean |step of m|^tv_power + p(m x + (1 - m) x0),
 
-    p the softmax probability of the target (the sigmoid of a single output), as in the paper: it
-    stays between 0 and 1, so that the costs mean the same on every network, which they would not
-    for a logit. The map is 1 - m, (N, 1, *spatial), above 0 and below 1.
+    where a step is the difference between neighbouring cells and p is the softmax probability of
+    the target (the sigmoid of a single output), as in the paper. A probability lies between 0 and
+    1, so the costs have the same meaning on every network, unlike with a logit. The map is 1 - m,
+    (N, 1, *spatial), above 0 and below 1.
 
-    The paper sums over the cells; means have the same meaning for any number of them. Its 1e-4
-    and 1e-2 for 28 x 28 cells are 0.08 and 8 here; the defaults are for smaller images, where
-    little is to be deleted, and so is the stronger blur. Departures: m is a sigmoid of what Adam
-    changes, rather than clipped, and starts at 0.05 everywhere, rather than with the smallest
-    circle that takes the score away; shifts go through all there are in turn, rather than at
-    random; the mask is not smoothed once more.
+    The paper has sums over cells where this function has means, which do not depend on the number
+    of cells. The paper's costs of 1e-4 and 1e-2 for 28 x 28 cells correspond to 0.08 and 8 here.
+    The default costs and the stronger blur are meant for smaller images, where the deleted region
+    is small. Other differences from the paper: m is a sigmoid of the variables that Adam updates
+    instead of being clipped; m starts at 0.05 everywhere instead of with the smallest circle that
+    lowers the score; the shifts run through all possible values instead of being random; the mask
+    is not smoothed at the end.
 
     Args:
-        steps: updates of the mask; 300 in the paper.
-        learning_rate: of Adam, for the logits of m.
+        steps: number of updates of the mask; 300 in the paper.
+        learning_rate: learning rate of Adam, for the logits of m.
         l1: cost of deleting everything.
         tv: cost, per dimension, of a step of 1 between all neighbouring cells.
-        tv_power: power of those steps, at least 1.
-        cells: cells of the mask along each side, 28 in the paper; at most one per place is used.
-        jitter: how many places the perturbed input is shifted along each side, at most; what comes
-            in repeats the edge. 4 in the paper.
-        perturb: x0, ``"blur"`` or the subject's ``"baseline"``.
+        tv_power: power of the steps, at least 1.
+        cells: cells of the mask along each side, 28 in the paper; at most one per position is used.
+        jitter: largest shift of the perturbed input along each side, in positions, with repeated
+            edges; 4 in the paper.
+        perturb: the perturbed input x0: ``"blur"``, or the subject's ``"baseline"``.
         sigma: standard deviation of the blur as a share of each side; 10 of 224 in the paper.
 
     Raises:
-        InvalidArgument: ``steps`` or ``cells`` is no positive integer, ``jitter`` none >= 0,
-            another number is not finite or negative, ``tv_power`` is below 1, ``perturb`` is
-            unknown.
+        InvalidArgument: ``steps`` or ``cells`` is not a positive integer, ``jitter`` is not an
+            integer >= 0, another number is negative or not finite, ``tv_power`` is below 1, or
+            ``perturb`` is unknown.
     """
     perturb = choice("perturb", perturb, _PERTURBATIONS)
     sigma = _at_least("sigma", sigma, 0.0)
@@ -123,7 +125,7 @@ def meaningful_perturbation(  # noqa: PLR0913  # keywords with a default, the pa
 def _deleted(
     model: nn.Module, inputs: Tensor, others: Tensor, targets: Tensor, deletion: Deletion
 ) -> Tensor:
-    """The share of each place that is deleted, (N, 1, *spatial)."""
+    """Return the share of each position that is deleted, (N, 1, *spatial)."""
     spatial = inputs.shape[2:]
     cells = [min(side, deletion.cells) for side in spatial]
     logits = inputs.new_full((len(inputs), 1, *cells), _START)
@@ -136,7 +138,7 @@ def _deleted(
             outputs = probabilities(model(shifted(mixed, step, deletion.jitter)))
             left = outputs.gather(1, targets[:, None])[:, 0]
             (gradient,) = torch.autograd.grad((left + cost(shares, deletion)).sum(), leaf)
-        # Adam, element by element: no image depends on another. torch's own imports its compiler.
+        # Adam is written out here, since the import of torch's Adam loads torch's compiler.
         mean = _DECAY * mean + (1 - _DECAY) * gradient
         square = _SQUARE_DECAY * square + (1 - _SQUARE_DECAY) * gradient.square()
         size = (square / (1 - _SQUARE_DECAY ** (step + 1))).sqrt() + _LEAST
@@ -146,16 +148,16 @@ def _deleted(
 
 
 def cost(shares: Tensor, deletion: Deletion) -> Tensor:
-    """What a deletion costs but for the score that it leaves, (N,).
+    """Return the costs (N,) of a deletion, without the remaining probability.
 
     Args:
-        shares: how far each cell is deleted, 1 - m: (N, 1, *cells) from 0 to 1.
-        deletion: the costs.
+        shares: the share of each cell that is deleted, 1 - m: (N, 1, *cells) from 0 to 1.
+        deletion: the parameters, which contain the costs.
     """
     total = deletion.l1 * shares.flatten(1).mean(1)
     for axis in range(2, shares.ndim):
         steps = shares.diff(dim=axis).abs().pow(deletion.tv_power)
-        # The mean over cells, not over steps: a side of one cell has none.
+        # The mean is over cells, since a side of one cell has no steps.
         total = total + deletion.tv * steps.flatten(1).sum(1) / shares[0].numel()
     return total
 

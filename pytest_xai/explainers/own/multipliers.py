@@ -1,10 +1,10 @@
-"""The multipliers of DeepLIFT: how the parts of a difference go through one operation.
+"""Propagation rules of DeepLIFT: the parts of a difference after one operation.
 
-The difference of an activation at an input from that at the reference is kept in two parts,
-positive and negative, that add up to it. A batch of 2 N rows holds the activations at N inputs,
-then those at their references; another one, of the same shape, the N positive parts, then the N
-negative ones. Every rule gives an operation's parts as a linear function of those of its argument,
-with factors found from the activations: back-propagation through it gives the multipliers.
+The difference between an activation at an input and at its reference is the sum of two parts, one
+positive and one negative. A batch of 2 N rows holds the activations at N inputs, then those at
+their references. Another batch of the same shape holds the N positive parts, then the N negative
+parts. Every rule computes the parts of a result as a linear function of the parts of the argument,
+with factors that depend on the activations. Backpropagation through it gives the multipliers.
 """
 
 from collections.abc import Callable
@@ -16,7 +16,7 @@ from torch.nn import functional
 
 __all__ = ["activated", "linearly", "max_pooled", "scaled", "slope"]
 
-# Steps below this many roundings of their ends have no slope of their own but the derivative's.
+# For differences smaller than this many roundings, the slope is replaced by the derivative.
 _ROUNDINGS = 8
 _MAX_POOLS: dict[str, Callable[..., Any]] = {
     f"{kind}max_pool{dimensions}d": getattr(functional, f"{kind}max_pool{dimensions}d")
@@ -28,14 +28,14 @@ _MAX_POOLS: dict[str, Callable[..., Any]] = {
 def linearly(
     layer: Callable[[Tensor, Tensor], Tensor], values: Tensor, parts: Tensor, weight: Tensor
 ) -> Tensor:
-    """The parts behind a layer with weights (Shrikumar 2017, sec. 3.5.1).
+    """Return the parts after a layer with weights (Shrikumar 2017, sec. 3.5.1).
 
-    What the difference dx of an argument adds, w dx, is in the positive part where it is positive;
-    where dx is zero and its parts are not, either part gets half of what they add.
+    The contribution w dx of the difference dx of an argument belongs to the positive part if it is
+    positive. If dx is zero but its parts are not, each part gets half of the contribution.
 
     Args:
-        layer: linear in (arguments, weights); no bias.
-        values: activations before it, (2 N, ...).
+        layer: a function of (arguments, weights) that is linear in both, without bias.
+        values: activations before the layer, (2 N, ...).
         parts: their parts, (2 N, ...).
         weight: the weights.
     """
@@ -50,14 +50,14 @@ def linearly(
 
 
 def scaled(parts: Tensor, factor: Tensor) -> Tensor:
-    """The parts of elementwise multiples: those of a layer with its weights times the factor.
+    """Return the parts after an elementwise multiplication with constants.
 
-    Unlike the rule for layers it keeps both parts of one activation, so that a normalisation
-    behind a layer gives what the layer with the normalisation folded in gives.
+    Unlike the rule for layers it keeps both parts of an activation, so that a layer followed by a
+    normalisation has the same result as the layer with the normalisation folded in.
 
     Args:
         parts: (2 N, ...).
-        factor: broadcastable to it.
+        factor: the constants, broadcastable to the parts.
     """
     factor = factor.detach()
     swapped = torch.cat([*reversed(parts.chunk(2))])
@@ -67,15 +67,15 @@ def scaled(parts: Tensor, factor: Tensor) -> Tensor:
 def activated(
     function: Callable[[Tensor], Tensor], values: Tensor, parts: Tensor, *, cancelling: bool
 ) -> Tensor:
-    """The parts behind a function of each activation on its own.
+    """Return the parts after an elementwise function.
 
     Args:
-        function: such as a ReLU.
-        values: activations before it, (2 N, ...).
+        function: the function, such as a ReLU.
+        values: activations before the function, (2 N, ...).
         parts: their parts, (2 N, ...).
-        cancelling: RevealCancel, which gives each part the mean of what it adds before and after
-            the other (Shrikumar 2017, sec. 3.5.3): Shapley's value for two players. False:
-            Rescale, one slope for both parts (sec. 3.5.2).
+        cancelling: True for RevealCancel, where each part gets the mean of its effects before and
+            after the other part (Shrikumar 2017, sec. 3.5.3), the Shapley value for two players.
+            False for Rescale, with one slope for both parts (sec. 3.5.2).
     """
     at, start = values.chunk(2)
     up, down = parts.detach().chunk(2)
@@ -97,12 +97,12 @@ def activated(
 
 
 def slope(function: Callable[[Tensor], Tensor], start: Tensor, end: Tensor) -> Tensor:
-    """(g(end) - g(start)) / (end - start), elementwise; g'(end) where the two are one.
+    """Return (g(end) - g(start)) / (end - start) elementwise, and g'(end) where end = start.
 
     Args:
-        function: g, elementwise.
-        start: any shape.
-        end: the same shape.
+        function: the elementwise function g.
+        start: tensor of any shape.
+        end: tensor of the same shape.
     """
     step = end - start
     rise = function(end) - function(start)
@@ -119,20 +119,20 @@ def slope(function: Callable[[Tensor], Tensor], start: Tensor, end: Tensor) -> T
 def max_pooled(
     name: str, values: Tensor, parts: Tensor, *args: Any, **options: Any
 ) -> tuple[Tensor, Tensor]:
-    """A maximum over windows, and the parts behind it.
+    """Return the maximum over windows, and the parts after it.
 
-    The maximum's difference goes to one place of each window: where the larger of the two maxima
-    is, that of the input or that of the reference (the first such place). There the difference has
-    the same sign and is at least as large, so that the Rescale slope of the place is from 0 to 1
-    and nothing is lost; windows may overlap. For max(x1, x2) at (5, 3) with reference (1, 4) the
-    places get (1, 0).
+    The difference of the maximum is assigned to one position of each window, namely the position of
+    the larger of the two maxima, at the input and at the reference (the first such position). The
+    difference at this position has the same sign and is at least as large, so its Rescale slope is
+    between 0 and 1, and no contribution is lost. Windows may overlap. For max(x1, x2) at (5, 3)
+    with reference (1, 4) the positions get (1, 0).
 
     Args:
-        name: of the function, ``"max_pool2d"`` or ``"adaptive_max_pool1d"`` for example.
+        name: name of the function, such as ``"max_pool2d"`` or ``"adaptive_max_pool1d"``.
         values: activations before it, (2 N, C, *spatial).
         parts: their parts, (2 N, C, *spatial).
-        *args: the function's own, such as the window's size.
-        **options: the function's own.
+        *args: further arguments of the function, such as the window's size.
+        **options: keyword arguments of the function.
     """
     pooled, places = _MAX_POOLS[name](values, *args, **{**options, "return_indices": True})
     at, start = pooled.chunk(2)

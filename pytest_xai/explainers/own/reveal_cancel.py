@@ -1,4 +1,4 @@
-"""DeepLIFT with its rules RevealCancel and Rescale, on whatever functions a model calls."""
+"""DeepLIFT with the rules RevealCancel and Rescale, for modules and functions."""
 
 from collections.abc import Callable
 
@@ -14,35 +14,38 @@ __all__ = ["ENTRIES", "deep_lift_rescale", "deep_lift_reveal_cancel"]
 
 
 def deep_lift_reveal_cancel() -> Callable[..., Tensor]:
-    """Differences to the baseline with both signs kept apart (Shrikumar 2017, sec. 3.5.3).
+    """Differences to the baseline, with both signs kept apart (Shrikumar 2017, sec. 3.5.3).
 
-    A neuron's positive input differences share what they add to its output, on average over adding
-    them before and after the negative ones, and the other way round: Shapley's value for two
-    players. It sees both of two contributions that cancel, where Rescale and gradients see neither.
+    The positive input differences of a neuron get the mean of their effects on its output before
+    and after the negative differences are added, and vice versa: the Shapley value for two
+    players. If two contributions cancel, both appear in the map, whereas Rescale and gradients show
+    neither.
 
-    The rules hold for linear layers and convolutions, also transposed; elementwise functions from
+    The rules cover linear layers and convolutions, also transposed ones; elementwise functions from
     ReLU to GELU; pooling by mean or maximum; batch normalisation in evaluation mode; sums,
-    constants, reshaping; as modules or functions, in place or used again. A maximum's difference
-    goes, by Rescale, to one place of each window, where the larger of the two maxima is.
+    constants and reshaping. All of these may be modules or functions, in place, or used repeatedly.
+    The difference of a maximum is assigned, by Rescale, to one position of each window: that of the
+    larger of the two maxima, at input and baseline.
 
-    The model runs once on inputs and baselines, its rules besides at about twice that price.
+    The model runs once on inputs and baselines. The rules take about twice as long as that.
 
     Raises:
-        NotApplicable: when called: the model does something without a rule, such as a softmax or a
-            product of activations.
+        NotApplicable: when called: the model uses an operation without a rule, such as a softmax or
+            a product of activations.
     """
     return _deep_lift(cancelling=True)
 
 
 def deep_lift_rescale() -> Callable[..., Tensor]:
-    """Differences to the baseline, each neuron's by one slope (Shrikumar 2017, sec. 3.5.2).
+    """Differences to the baseline, propagated by the Rescale rule (Shrikumar 2017, sec. 3.5.2).
 
-    It runs on what `deep_lift_reveal_cancel` runs on: a ReLU before a max-pool, overlapping
-    max-pools, functions and modules that are used again keep the sum.
+    It supports the networks that `deep_lift_reveal_cancel` supports. Maps sum to the difference of
+    the outputs also for a ReLU before a max-pool, overlapping max-pools, functions, and modules
+    that are used repeatedly.
 
     Raises:
-        NotApplicable: when called: the model does something without a rule, such as a softmax or a
-            product of activations.
+        NotApplicable: when called: the model uses an operation without a rule, such as a softmax or
+            a product of activations.
     """
     return _deep_lift(cancelling=False)
 
@@ -73,9 +76,10 @@ def _contributions(
         outputs = model(start)
         if not isinstance(outputs, Contributions):
             raise NotApplicable(
-                "the model's output does not come from its input by operations that torch reports"
+                "the model's output does not come from its input through operations that torch "
+                "reports"
             )
-        # Twice the target: for the rows of inputs and for those of references.
+        # The target is used twice: for the rows of inputs and for those of references.
         total = outputs.parts.gather(1, targets.repeat(2)[:, None]).sum()
         multipliers = _gradient(total, difference)
     maps = multipliers * difference.detach()
@@ -91,11 +95,11 @@ def _gradient(total: Tensor, difference: Tensor) -> Tensor:
 
 
 def _require_sum(maps: Tensor, outputs: Tensor, targets: Tensor) -> None:
-    """Notice what no rule saw: a model that mixes images, or changes memory behind torch's back."""
+    """Refuse a wrong sum: the model mixes images, or changes memory without torch's knowledge."""
     at, reference = outputs.gather(1, targets.repeat(2)[:, None])[:, 0].chunk(2)
     gap = (maps.flatten(1).sum(1) - (at - reference)).abs()
     size = maps.flatten(1).abs().sum(1) + at.abs() + reference.abs()
-    # Half of the digits: rounding stays far below, a lost contribution does not.
+    # Half of the digits: rounding errors are far smaller, a lost contribution is larger.
     if (gap > torch.finfo(gap.dtype).eps ** 0.5 * size).any():
         raise NotApplicable(
             "the contributions do not add up to the difference of the outputs: the model mixes "

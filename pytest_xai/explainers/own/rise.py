@@ -1,4 +1,4 @@
-"""RISE: the mean of random masks, each weighted by what the model sees through it."""
+"""RISE: the mean of random masks, weighted by the output for the masked input."""
 
 from collections.abc import Callable, Iterator
 
@@ -20,28 +20,28 @@ def rise(
     """Random masks weighted by the target's output on the masked input (Petsiuk 2018, eq. 6).
 
     S = 1 / (N p) sum_i f(x * M_i + x' * (1 - M_i)) M_i over N masks. A mask is a grid of cells,
-    each shown with probability p, interpolated linearly to the input's size under a random shift;
-    inputs (N, features) have a mask of one cell per feature. What is hidden shows the subject's
-    baseline x'; in the paper it is 0. A place that the model ignores scores the mean of f over the
-    masks that show it, not 0: only differences between places carry meaning.
+    each shown with probability p, interpolated linearly to the input's size with a random shift.
+    For inputs (N, features) a mask has one cell per feature. Hidden positions are set to the
+    subject's baseline x'; in the paper it is 0. The score of a position that the model ignores is
+    the mean of f over the masks that show it, not 0, so only differences between positions matter.
 
-    The masks come from torch's global generator, the same for all images of a batch. They are made
-    as they are needed: as many as go through the model at once.
+    The masks come from torch's global generator and are the same for all images of a batch. Only as
+    many masks as fit one pass of the model exist at a time.
 
     Args:
-        masks: N. The paper takes 4,000 to 8,000 for images of 224 x 224.
-        cells: cells of the grid along each spatial dimension, at most one per place.
+        masks: number of masks, N. The paper uses 4,000 to 8,000 for images of 224 x 224.
+        cells: cells of the grid along each spatial dimension, at most one per position.
         probability: p, above 0 and below 1.
-        output: what f is: "logit", the output that the gate explains, in which the map is linear;
-            or "probability", its softmax over the classes, as in the paper. A single output is
-            read as the logit of a sigmoid.
+        output: the function f: "logit" for the output that is checked, in which the map is linear;
+            "probability" for its softmax over the classes, as in the paper, or for the sigmoid of
+            a single output.
 
     Returns:
         An explainer whose maps are (N, 1, *spatial), or (N, features) for such inputs.
 
     Raises:
-        InvalidArgument: ``masks`` or ``cells`` is no positive integer, ``probability`` not between
-            0 and 1, or ``output`` unknown.
+        InvalidArgument: ``masks`` or ``cells`` is not a positive integer, ``probability`` is not
+            between 0 and 1, or ``output`` is unknown.
     """
     masks = whole("masks", masks)
     cells = whole("cells", cells)
@@ -70,9 +70,9 @@ def rise(
 
 
 def _chunks(inputs: Tensor, masks: int, cells: int, probability: float) -> Iterator[Tensor]:
-    """The masks in chunks (n, 1, *spatial) or (n, features), as many as fit a pass.
+    """Yield the masks in chunks (n, 1, *spatial) or (n, features) that fit one pass.
 
-    The draws do not depend on the chunks: all shifts come before the first grid.
+    All shifts are drawn before the first grid, so the masks do not depend on the chunks.
     """
     spatial = tuple(inputs.shape[2:]) or tuple(inputs.shape[1:])
     grid = spatial if inputs.ndim == 2 else tuple(min(cells, side) for side in spatial)
@@ -93,12 +93,8 @@ ENTRIES = {
             *claims("petsiuk2018", "implementation_invariance"),
             *claims("kindermans2019", "shift_invariance"),
             Claim(check="positive_homogeneity", source="ancona2018", when={"output": "logit"}),
-            Claim(
-                check="linearity",
-                source="petsiuk2018",
-                condition="for the logit; a probability is not linear in the logits",
-                when={"output": "logit"},
-            ),
+            # A probability is not linear in the logits.
+            Claim(check="linearity", source="petsiuk2018", when={"output": "logit"}),
         ),
         stochastic=True,
         needs_baseline=True,

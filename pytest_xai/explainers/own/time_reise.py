@@ -1,4 +1,4 @@
-"""TimeREISE: RISE for time series, with masks per channel of several densities and widths."""
+"""TimeREISE: RISE for time series, with masks of several densities and granularities."""
 
 import itertools
 import math
@@ -23,32 +23,33 @@ def time_reise(
     granularities: Sequence[float] = (0.05, 0.1, 0.2),
     output: str = "logit",
 ) -> Callable[..., Tensor]:
-    """The mean output over the random masks that show a step of a channel (Mercier 2022).
+    """For each step of a channel, the mean output for masks that show it (Mercier 2022).
 
-    S = sum_i f(x * M_i + x' * (1 - M_i)) M_i / sum_i M_i, place by place, then brought to [0, 1]
-    by (S - min S) / (max S - min S) over the signal; a constant S becomes 0. The masks (channels,
-    steps) come in equal numbers from every pair of a density and a granularity: each channel has
-    ceil(1 / granularity) slices of its own, at most one per step, shown with probability density
-    and interpolated linearly to the signal's length under a random shift. What is hidden shows the
-    subject's baseline x'. A place that no mask shows gets the mean output over all masks.
+    S = sum_i f(x * M_i + x' * (1 - M_i)) M_i / sum_i M_i, elementwise, is scaled to [0, 1] by
+    (S - min S) / (max S - min S) over the signal; a constant S becomes 0. Every pair of a density
+    and a granularity contributes the same number of random masks (channels, steps), or one more. In
+    a mask each channel has ceil(1 / granularity) slices, at most one per step. Each slice is shown
+    with a probability equal to the density, and the slices are interpolated linearly to the
+    signal's length with a random shift. Hidden values are set to the subject's baseline x'. An
+    element that no mask shows gets the mean output over all masks.
 
-    The masks come from torch's global generator, the same for all signals of a batch. The authors'
-    program takes 1,000 masks for each of ten densities from 0.05 to 0.95 at granularity 0.05.
+    The masks come from torch's global generator and are the same for all signals of a batch. The
+    authors' code uses 1,000 masks for each of ten densities from 0.05 to 0.95 at granularity 0.05.
 
     Args:
         masks: number of masks over all pairs, at least one for each.
         densities: shares of a signal that are shown, above 0 and below 1.
-        granularities: lengths of a slice as shares of the signal's, above 0 and up to 1.
-        output: what f is: "logit", the output that the gate explains; a constant added to it leaves
-            the map; or "probability", its softmax over the classes, as in the paper (a single
-            output: the sigmoid).
+        granularities: lengths of a slice as shares of the signal's length, above 0 and up to 1.
+        output: the function f: "logit" for the output that is checked, where adding a constant to
+            it does not change the map; "probability" for its softmax over the classes, as in the
+            paper, or for the sigmoid of a single output.
 
     Returns:
         An explainer whose maps are (N, channels, steps) in [0, 1].
 
     Raises:
-        InvalidArgument: ``densities`` or ``granularities`` are not such numbers, ``masks`` is no
-            integer of at least their pairs, or ``output`` is unknown.
+        InvalidArgument: ``densities`` or ``granularities`` are not such numbers, ``masks`` is not
+            an integer of at least the number of pairs, or ``output`` is unknown.
     """
     pairs = list(
         itertools.product(
@@ -90,9 +91,9 @@ def _shares(name: str, values: object, *, below_one: bool) -> list[float]:
 
 
 def _chunks(inputs: Tensor, masks: int, pairs: list[tuple[float, float]]) -> Iterator[Tensor]:
-    """The masks of pair after pair in chunks (n, channels, steps), as many as fit a pass.
+    """Yield the masks, pair by pair, in chunks (n, channels, steps) that fit one pass.
 
-    The draws do not depend on the chunks: a pair's shifts come before its first grid.
+    The shifts of a pair are drawn before its first grid, so the masks do not depend on the chunks.
     """
     channels, steps = inputs.shape[1:]
     each, left = divmod(masks, len(pairs))

@@ -14,7 +14,7 @@ from pytest_xai.explainers.shap.library import OneOutput, load, own_row
 
 __all__ = ["ENTRIES", "deep_explainer"]
 
-# shap knows modules by the names of their classes.
+# shap recognises modules by the names of their classes.
 _RESCALED_MODULES = frozenset(
     (
         *("ReLU", "LeakyReLU", "ELU", "SELU", "GELU", "Sigmoid", "Tanh", "Softplus", "Softmax"),
@@ -27,21 +27,22 @@ _RESCALED_FUNCTIONS = (
     *("max_pool1d", "max_pool2d", "max_pool3d"),
     *("max_pool1d_with_indices", "max_pool2d_with_indices", "max_pool3d_with_indices"),
 )
-# Share of the summed terms. shap takes the gradient where a difference is below 1e-6, which rounds
-# in float64 as well; wrong rules miss by a tenth and more, and shap itself looks for 0.01 as such.
+# Tolerance as a share of the summed terms. shap uses the gradient where a difference is below 1e-6,
+# which causes errors in float64 as well. Wrong rules cause errors of a tenth or more; shap itself
+# tolerates an absolute error of 0.01.
 _GAP = 1e-4
 
 
 def deep_explainer() -> Callable[..., Tensor]:
     """Differences to the baseline, propagated by DeepLIFT's Rescale rule (Lundberg 2017, sec. 4.2).
 
-    The background of each image is its row of the baseline. shap's rules are wrong on overlapping
-    pooling, nn.Softmax and modules without a rule: maps that do not sum up are refused.
+    The background of each image is its row of the baseline. shap gives wrong maps for overlapping
+    pooling, nn.Softmax and modules without a rule, so maps with a wrong sum are refused.
 
     Raises:
         InvalidArgument: when called: the model calls a nonlinearity as a function.
-        NotApplicable: when called: a max-pool is dilated, a nonlinear module runs more than
-            once in a pass, or shap's maps do not sum to the difference of the outputs.
+        NotApplicable: when called: a max-pool is dilated, a nonlinear module runs more than once
+            in a pass, or shap's maps do not sum to the difference of the outputs.
     """
 
     def explain(model: nn.Module, inputs: Tensor, targets: Tensor, *, baseline: Tensor) -> Tensor:
@@ -50,7 +51,7 @@ def deep_explainer() -> Callable[..., Tensor]:
         network = OneOutput(model)
         for module in network.modules():
             if getattr(module, "inplace", False):
-                # It would overwrite the input whose difference the rule divides by.
+                # It would overwrite the input, by whose difference the rule divides.
                 setattr(module, "inplace", False)  # noqa: B010  # no type says that it is there
         watched = no_functional(
             network, _RESCALED_FUNCTIONS, rule="DeepExplainer", covers=_has_rule
@@ -67,9 +68,9 @@ def deep_explainer() -> Callable[..., Tensor]:
                     maps.append(torch.as_tensor(values[..., 0]).to(inputs))
                     outputs.append(network.last)
             except RuntimeError as error:
-                # Hooks and functions in place do not go together.
+                # Backward hooks fail on functions that work in place.
                 failure = error
-        # Not before the watch is over, which knows better what is wrong.
+        # Raised after the watch, whose error names the cause more exactly.
         if failure is not None:
             raise failure
         for found, ends in zip(maps, outputs, strict=True):
@@ -84,18 +85,18 @@ def _has_rule(module: nn.Module) -> bool:
 
 
 def _refuse_dilation(model: nn.Module) -> None:
-    """What shap unpools by, to hand a max-pool's share back, knows no dilation."""
+    """Refuse dilated max-pools, since the unpooling in shap's rule does not support dilation."""
     for name, module in model.named_modules():
         if isinstance(module, nn.MaxPool1d | nn.MaxPool2d | nn.MaxPool3d):
             sides = module.dilation if isinstance(module.dilation, tuple) else (module.dilation,)
             if max(sides) > 1:
                 raise NotApplicable(
-                    f"shap's DeepExplainer cannot explain dilated max-pools, and {name!r} is one"
+                    f"shap's DeepExplainer does not support dilated max-pools, and {name!r} is one"
                 )
 
 
 def _require_sum(maps: Tensor, outputs: Tensor | None) -> None:
-    """Refuse a map (1, *shape) that is not the difference of the outputs at image and baseline."""
+    """Refuse a map whose sum is not the difference of the outputs at image and baseline."""
     assert outputs is not None
     output, reference = outputs.flatten().tolist()
     total = float(maps.double().sum())
@@ -103,15 +104,15 @@ def _require_sum(maps: Tensor, outputs: Tensor | None) -> None:
     gap = abs(total - (output - reference))
     if gap > _GAP * size:
         raise NotApplicable(
-            f"shap's DeepExplainer is wrong on this network: its values sum to {total:.6g} where "
-            f"f(x) - f(x') is {output - reference:.6g} (gap {gap:.2g}). It has no right rule for "
+            f"shap's DeepExplainer is wrong on this network: its values sum to {total:.6g}, but "
+            f"f(x) - f(x') is {output - reference:.6g} (gap {gap:.2g}). It has no correct rule for "
             "overlapping max-pools, nn.Softmax and some other modules"
         )
 
 
 @contextmanager
 def _each_once(network: OneOutput) -> Iterator[None]:
-    """Refuse a pass in which a module with a rule runs twice: shap keeps only its last input."""
+    """Refuse passes in which a module with a rule runs twice, as shap keeps only its last input."""
     seen: set[str] = set()
     handles = [network.register_forward_pre_hook(lambda *_: seen.clear())]
     for name, module in network.model.named_modules():
@@ -121,8 +122,8 @@ def _each_once(network: OneOutput) -> Iterator[None]:
         def note(_: nn.Module, __: object, name: str = name) -> None:
             if name in seen:
                 raise NotApplicable(
-                    f"shap's DeepExplainer cannot explain a network in which a module runs more "
-                    f"than once in a pass: {name!r} does. Give each use a module of its own"
+                    f"shap's DeepExplainer does not support a network in which a module runs more "
+                    f"than once in a pass, as {name!r} does; give each use a module of its own"
                 )
             seen.add(name)
 
@@ -136,7 +137,7 @@ def _each_once(network: OneOutput) -> Iterator[None]:
 
 @contextmanager
 def _quietly() -> Iterator[None]:
-    # Modules that shap has no rule for are judged by the sum, not by a warning.
+    # Instead of shap's warning about modules without a rule, the sum of the map is checked.
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "unrecognized nn.Module", UserWarning)
         warnings.filterwarnings("ignore", "Full backward hook is firing", UserWarning)

@@ -19,17 +19,17 @@ _SEEDS = 2**31
 
 
 def gradient_explainer(*, samples: int = 200) -> Callable[..., Tensor]:
-    """The mean gradient at random places between baseline and input, times the way (Erion 2021).
+    """(Input - baseline) times the mean gradient at random points between them (Erion 2021).
 
-    With one background row per image, its row of the baseline, it is integrated gradients by
-    Monte Carlo: values sum to f(x) - f(x') on average only. shap seeds numpy's generator itself;
-    the seed is drawn from numpy's global generator, once for all images.
+    The background of each image is its row of the baseline. The map is then a Monte Carlo estimate
+    of integrated gradients, and values sum to f(x) - f(x') only on average. shap seeds numpy's
+    generator itself; the seed is drawn from numpy's global generator, once for all images.
 
     Args:
-        samples: places per image.
+        samples: number of random points per image.
 
     Raises:
-        InvalidArgument: ``samples`` is no positive integer.
+        InvalidArgument: ``samples`` is not a positive integer.
     """
     samples = whole("samples", samples)
 
@@ -55,7 +55,7 @@ def gradient_explainer(*, samples: int = 200) -> Callable[..., Tensor]:
 
 @contextmanager
 def _samples_in(dtype: torch.dtype) -> Iterator[None]:
-    """Have shap's places, which it makes in torch's default dtype, in that of the inputs."""
+    """Make shap's random points, which have torch's default dtype, in the dtype of the inputs."""
     before = torch.get_default_dtype()
     torch.set_default_dtype(dtype)
     try:

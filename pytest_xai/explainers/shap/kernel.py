@@ -23,20 +23,20 @@ __all__ = ["ENTRIES", "kernel_explainer"]
 def kernel_explainer(*, samples: int = 256, per_side: int | None = None) -> Callable[..., Tensor]:
     """Shapley values by a regression on coalitions of features (Lundberg 2017, theorem 2).
 
-    The features of a table are its columns; those of all other inputs are blocks of a grid, over
-    all channels. Absent features show the baseline. A block's value is shared out equally over its
-    places, so that maps (N, 1, *spatial) sum to f(x) - f(x'), as the regression is made to. All
-    features are kept (shap by itself keeps the ten that a lasso finds).
+    The features of a table are its columns; those of other inputs are blocks of a grid over all
+    channels. Absent features are set to the baseline. The value of a block is divided equally among
+    its positions, so that maps (N, 1, *spatial) sum to f(x) - f(x'), which the regression enforces.
+    All features are kept, whereas shap's default keeps the ten that a lasso selects.
 
     Args:
-        samples: coalitions besides none and all; where there are fewer, all, and the values are
-            exact.
-        per_side: blocks per spatial side, at most one per place; None: 16 for signals, 4 for
-            images, 3 for volumes.
+        samples: number of coalitions, not counting the empty and the full one. If fewer exist, all
+            are used, and the values are exact.
+        per_side: blocks per spatial side, at most one per position; None means 16 for signals, 4
+            for images, 3 for volumes.
 
     Raises:
-        InvalidArgument: ``samples`` or ``per_side`` is no positive integer. When called:
-            ``samples`` do not determine as many values as there are features.
+        InvalidArgument: ``samples`` or ``per_side`` is not a positive integer. When called: there
+            are too few ``samples`` to determine a value for each feature.
     """
     samples = whole("samples", samples)
     per_side = None if per_side is None else whole("per_side", per_side)
@@ -78,7 +78,7 @@ def _worth(
     target: Tensor,
     coalitions: np.ndarray[Any, Any],
 ) -> np.ndarray[Any, Any]:
-    """The output explained where only these blocks are shown, (n,) of coalitions (n, blocks)."""
+    """Return the explained outputs (n,) when only the blocks of each coalition (n, blocks) show."""
     at_once = images_per_pass(shown)
     parts = []
     for start in range(0, len(coalitions), at_once):
@@ -91,7 +91,7 @@ def _worth(
 
 def _solved(explainer: Any, samples: int, count: int) -> np.ndarray[Any, Any]:
     with warnings.catch_warnings():
-        # Told by the rank: shap itself only notices some of the regressions without a solution.
+        # `_determined` checks this by the rank; shap detects only some of the singular regressions.
         warnings.filterwarnings("ignore", "Linear regression equation is singular", UserWarning)
         values: np.ndarray[Any, Any] = explainer.shap_values(
             np.ones(count), nsamples=samples, l1_reg=False, silent=True
@@ -100,10 +100,10 @@ def _solved(explainer: Any, samples: int, count: int) -> np.ndarray[Any, Any]:
 
 
 def _determined(coalitions: np.ndarray[Any, Any]) -> bool:
-    """Whether a regression on these coalitions, whose values have a given sum, has one solution."""
+    """Return whether the regression on these coalitions, with a given sum, has one solution."""
     free = coalitions[:, :-1] - coalitions[:, -1:]
-    wanted: int = free.shape[1]
-    return wanted == 0 or int(np.linalg.matrix_rank(free)) == wanted
+    unknowns: int = free.shape[1]
+    return unknowns == 0 or int(np.linalg.matrix_rank(free)) == unknowns
 
 
 def _too_few(samples: int, count: int) -> InvalidArgument:
@@ -119,7 +119,7 @@ ENTRIES = {
         factory=kernel_explainer,
         method="kernel_shap",
         source="lundberg2017",
-        cost="2 + {samples} forward, at most one for each coalition",
+        cost="2 + {samples} forward, or fewer if there are fewer coalitions",
         claims=(
             *claims("lundberg2017", "summation_to_delta", "implementation_invariance", "linearity"),
             *claims("lundberg2017", "sensitivity_a", "sign_convention"),

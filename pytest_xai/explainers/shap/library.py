@@ -1,4 +1,4 @@
-"""What all explainers of shap need: the library itself, and a model with one output."""
+"""Helpers for all explainers of shap: loading the library, and a model with one output."""
 
 import copy
 import random
@@ -13,15 +13,15 @@ __all__ = ["OneOutput", "load", "own_row"]
 
 
 def load() -> ModuleType:
-    """Import shap without a word, and without a draw from Python's generator.
+    """Import shap without warnings and without changing the state of Python's random generator.
 
     Raises:
-        MissingDependency: it is not installed.
+        MissingDependency: shap is not installed.
     """
     state = random.getstate()
     try:
         with warnings.catch_warnings():
-            # Its plots bring matplotlib, which announces what will change.
+            # shap imports matplotlib, which emits deprecation warnings.
             warnings.simplefilter("ignore")
             return require("shap", extra="shap")
     finally:
@@ -29,20 +29,20 @@ def load() -> ModuleType:
 
 
 def own_row(baseline: Tensor, image: slice) -> Tensor:
-    """The background (1, *shape) of one image, detached.
+    """Return the background (1, *shape) of one image, detached.
 
     Args:
         baseline: (1 or N, *shape).
-        image: of length one.
+        image: a slice of length one.
     """
     rows = baseline if len(baseline) == 1 else baseline[image]
     return rows.detach()
 
 
 class OneOutput(nn.Module):
-    """A copy of a model whose only output is one class, (N, 1), so that no other is explained.
+    """A copy of a model that outputs a single class, (N, 1), so that only this class is explained.
 
-    shap switches modes, deletes gradients and leaves attributes: none of it reaches the original.
+    shap switches modes, deletes gradients and sets attributes, all of which affects only the copy.
 
     Args:
         model: maps (N, *shape) to (N, classes).
@@ -55,7 +55,7 @@ class OneOutput(nn.Module):
         self.last: Tensor | None = None
 
     def forward(self, inputs: Tensor) -> Tensor:
-        """Compute the target's output, and keep it."""
+        """Compute the target's output, and store it in ``last``."""
         outputs: Tensor = self.model(inputs)
         column = outputs[:, self.target : self.target + 1]
         self.last = column.detach()

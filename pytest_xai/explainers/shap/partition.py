@@ -1,4 +1,4 @@
-"""PartitionExplainer of shap: Owen values on a tree of halves of the image."""
+"""PartitionExplainer of shap: Owen values for a hierarchy of halves of the image."""
 
 from collections.abc import Callable
 from typing import Any
@@ -18,26 +18,26 @@ from pytest_xai.explainers.shap.library import load, own_row
 __all__ = ["ENTRIES", "partition_explainer"]
 
 _MASKS = ("baseline", "blur")
-# shap's own default: how many masked images are made before the next halves are chosen.
+# shap's default number of masked images between two choices of the halves to divide next.
 _AT_ONCE = 10
 
 
 def partition_explainer(
     *, evaluations: int = 500, mask: str = "baseline", blur: int | None = None
 ) -> Callable[..., Tensor]:
-    """Owen values of an image's halves, their halves and so on (Owen 1977, by shap).
+    """Owen values for a hierarchy of halves of the image (Owen 1977, by shap).
 
     The halves with the largest effects are divided first, down to single values of single
-    channels, until the evaluations are spent; what was not divided shares its value out equally.
-    Between equal effects decides a draw, which is the same in every call.
+    channels, until the evaluations are used up. A region that was not divided spreads its value
+    equally over its values. Ties are broken at random, in the same way in every call.
 
     Args:
-        evaluations: of the model, at most, at least 4.
-        mask: what hidden places show: the "baseline", or the image under a "blur".
-        blur: side of the box that "blur" takes the mean over; None: half of the shorter side.
+        evaluations: largest number of evaluations of the model, at least 4.
+        mask: the values at hidden positions: the "baseline", or the image after a "blur".
+        blur: side of the box filter for "blur"; None means half of the shorter side.
 
     Raises:
-        InvalidArgument: ``evaluations`` or ``blur`` is no such integer, or ``mask`` is unknown.
+        InvalidArgument: ``evaluations`` or ``blur`` is not such an integer, or ``mask`` is unknown.
     """
     evaluations = whole("evaluations", evaluations, least=4)
     mask = choice("mask", mask, _MASKS)
@@ -52,7 +52,7 @@ def partition_explainer(
             values = _blurred(shown[0], blur) if mask == "blur" else hidden[0]
 
             def masked(images: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
-                # Models that call view on their inputs take none whose memory is in another order.
+                # Models that call view on their inputs need contiguous inputs.
                 points = torch.from_numpy(images).to(inputs.device).movedim(-1, 1).contiguous()
                 at_once = images_per_pass(inputs)
                 return scores(model, points, targets[image], at_once=at_once)
@@ -61,7 +61,7 @@ def partition_explainer(
             with seeded(0):
                 explanation = explainer(
                     shown,
-                    # shap evaluates in pairs, and would overdraw an odd number by one.
+                    # shap evaluates in pairs and would exceed an odd number by one.
                     max_evals=evaluations - evaluations % 2,
                     batch_size=_AT_ONCE,
                     silent=True,

@@ -1,4 +1,4 @@
-"""Explainers of zennit: its rules, on every call of a forward pass (`calls` says why)."""
+"""Explainers that apply zennit's rules to every call of a forward pass (see `calls`)."""
 
 from pytest_xai.explainers.adapting.entry import Entry
 from pytest_xai.explainers.zennit.composites import ENTRIES as COMPOSITES

@@ -1,4 +1,4 @@
-"""The z-box rule with its bounds."""
+"""The z-box rule, and the validation of its bounds."""
 
 from typing import Any
 
@@ -13,12 +13,12 @@ __all__ = ["Box", "bounds", "z_box"]
 
 Box = tuple[float | None, float | None]
 
-# Of the width of the box: what a model's own normalisation may lose by rounding.
+# As a share of the width of the box: tolerance for the rounding of a model's normalisation.
 _SLACK = 1e-5
 
 
 def bounds(low: object, high: object) -> Box:
-    """The options low and high, checked.
+    """Return the options low and high if they are valid.
 
     Raises:
         InvalidArgument: one is neither None nor a finite number, or low is not below high.
@@ -33,15 +33,17 @@ def bounds(low: object, high: object) -> Box:
 
 
 def z_box(rules: Any, layer: Layer, box: Box) -> Any:
-    """The rule for a first layer; bounds that were not given are those of each image.
+    """Return the z-box rule for a first layer.
+
+    A bound that is None is replaced by the smallest or largest value of each image.
 
     Args:
         rules: the module zennit.rules.
-        layer: its inputs have to lie in the box.
+        layer: the first layer, whose inputs must lie in the box.
         box: low and high.
 
     Raises:
-        InvalidArgument: the layer reads a value beyond a given bound.
+        InvalidArgument: an input of the layer lies outside the box.
     """
     own = layer.inputs.flatten(1)
     shape = (-1, *[1] * (layer.inputs.ndim - 1))
@@ -57,8 +59,8 @@ def z_box(rules: Any, layer: Layer, box: Box) -> Any:
             raise InvalidArgument.of(
                 name,
                 got=f"{float(bound[0]):g}",
-                expected="a box around what the model's first layer reads, here values from "
-                f"{least:g} to {largest:g}",
+                expected="a box that contains the inputs of the model's first layer, here values "
+                f"from {least:g} to {largest:g}",
             )
     return rules.ZBox(low=low, high=high, stabilizer=exact)
 

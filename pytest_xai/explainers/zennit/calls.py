@@ -1,9 +1,9 @@
-"""A call of a torch function as a module with a zennit rule on it.
+"""Modules that stand for single calls of torch functions, so that each has its own zennit rule.
 
-zennit hooks modules. A network may also call functions (F.relu, x + y, x.mean()), which its hooks
-do not see, and it may run one module twice, of which they remember the last run alone: both give
-wrong maps without a word. So the rules are put on calls: a mode of torch sees every function that
-the forward pass calls, in modules or outside, and each call gets a module and a rule of its own.
+zennit sets hooks on modules. A network may also call functions (F.relu, x + y, x.mean()), which
+hooks on modules do not see, and it may run a module twice, where hooks keep only the last run. In
+both cases zennit silently gives wrong maps. Here the rules apply to calls instead: a function mode
+of torch sees every function that the forward pass calls, and each call gets a module and a rule.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -20,8 +20,8 @@ class Call(nn.Module):
     """One call, which a rule can repeat with other inputs and other weights.
 
     Attributes:
-        weight: of a linear layer; None: the call has no weights.
-        bias: likewise.
+        weight: weight of a linear layer; None for a call without weights.
+        bias: bias of a linear layer, or None.
     """
 
     weight: nn.Parameter | None
@@ -38,26 +38,26 @@ class Call(nn.Module):
         self.set(weight, bias)
 
     def set(self, weight: Tensor | None, bias: Tensor | None) -> None:
-        """Take these values from now on, without copying them."""
+        """Replace the weight and bias by these values, without copying them."""
         for name, value in (("weight", weight), ("bias", bias)):
             own = None if value is None else nn.Parameter(value.detach(), requires_grad=False)
             setattr(self, name, own)
 
     def forward(self, inputs: Tensor) -> Any:
-        """Call the function; with the weights, if it has some."""
+        """Call the function, with the weight and bias if there is a weight."""
         if self.weight is None:
             return self.function(inputs)
         return self.function(inputs, self.weight, self.bias)
 
 
 def attached(call: Call, rule: Any, inputs: Tensor, *, live: list[Any]) -> Any:
-    """The result of a call whose backward pass will follow a rule.
+    """Run a call whose backward pass will follow a rule, and return its result.
 
     Args:
         call: the call.
-        rule: a hook of zennit, of this call alone.
-        inputs: what it is called with.
-        live: keeps the rule, which torch refers to weakly.
+        rule: a hook of zennit, used for this call only.
+        inputs: the argument of the call.
+        live: list that keeps a reference to the rule, since torch keeps only a weak one.
     """
     rule.register(call)
     live.append(rule)
@@ -66,7 +66,7 @@ def attached(call: Call, rule: Any, inputs: Tensor, *, live: list[Any]) -> Any:
 
 @contextmanager
 def released(live: list[Any]) -> Iterator[None]:
-    """Free what the rules remember, which are circles of references, on leaving."""
+    """On leaving, remove the rules, which would keep tensors alive by cyclic references."""
     try:
         yield
     finally:
@@ -77,7 +77,7 @@ def released(live: list[Any]) -> Iterator[None]:
 
 @contextmanager
 def frozen(model: nn.Module) -> Iterator[None]:
-    """No parameter requires gradients inside: what does, depends on the inputs."""
+    """Disable gradients of parameters, so that only tensors that depend on inputs require them."""
     parameters = [value for value in model.parameters() if value.requires_grad]
     try:
         for parameter in parameters:
@@ -90,7 +90,7 @@ def frozen(model: nn.Module) -> Iterator[None]:
 
 
 def active(value: object) -> list[Tensor]:
-    """The tensors in a value, or in lists in it, that depend on the inputs."""
+    """Return the tensors in a value, or in nested containers, that depend on the inputs."""
     if isinstance(value, Tensor):
         return [value] if value.requires_grad else []
     if isinstance(value, Mapping):
@@ -101,12 +101,12 @@ def active(value: object) -> list[Tensor]:
 
 
 def name_of(function: Callable[..., Any]) -> str:
-    """The function's name, without the underscores of in-place and special methods."""
+    """Return a function's name without the underscores of in-place and special methods."""
     return getattr(function, "__name__", str(function)).strip("_")
 
 
 def in_place(function: Callable[..., Any], kwargs: Mapping[str, Any]) -> bool:
-    """Whether a call overwrites its first argument."""
+    """Return whether a call overwrites its first argument."""
     name = getattr(function, "__name__", "")
     if name.startswith("__"):
         return name in {"__iadd__", "__isub__", "__imul__", "__idiv__", "__itruediv__"}

@@ -30,53 +30,39 @@ _DOMAINS = ("pixels", "real", "positive")
 
 
 def epsilon_plus(*, epsilon: float = 1e-6) -> Explain:
-    """The preset of z-plus in convolutions, epsilon in dense layers (Kohlbrenner 2020).
+    """Zennit's preset: z-plus in convolutions, epsilon in dense layers (Kohlbrenner 2020).
 
     Args:
-        epsilon: of the dense layers, > 0.
+        epsilon: stabiliser of the dense layers, in units of their outputs, > 0.
 
     Raises:
-        InvalidArgument: ``epsilon`` is no finite number > 0.
+        InvalidArgument: ``epsilon`` is not a finite number > 0.
     """
     return _preset(epsilon, _z_plus)
 
 
 def epsilon_plus_flat(*, epsilon: float = 1e-6) -> Explain:
-    """EpsilonPlus with equal parts in the first layer (Kohlbrenner 2020).
+    """EpsilonPlus with the flat rule in the first layer (Kohlbrenner 2020).
 
-    The first layer is whichever reads the inputs when the model runs, a dense one included.
-
-    Args:
-        epsilon: of the dense layers, > 0.
-
-    Raises:
-        InvalidArgument: ``epsilon`` is no finite number > 0.
+    The first layer is the one that reads the inputs when the model runs; it may be dense.
+    ``epsilon`` is as for `epsilon_plus`.
     """
     return _preset(epsilon, _z_plus, first=_flat)
 
 
 def epsilon_alpha2_beta1(*, epsilon: float = 1e-6) -> Explain:
-    """The preset of alpha 2 beta 1 in convolutions, epsilon in dense layers (Kohlbrenner 2020).
+    """Zennit's preset: alpha 2, beta 1 in convolutions, epsilon in dense layers (Kohlbrenner 2020).
 
-    Args:
-        epsilon: of the dense layers, > 0.
-
-    Raises:
-        InvalidArgument: ``epsilon`` is no finite number > 0.
+    ``epsilon`` is as for `epsilon_plus`.
     """
     return _preset(epsilon, _alpha2_beta1)
 
 
 def epsilon_alpha2_beta1_flat(*, epsilon: float = 1e-6) -> Explain:
-    """EpsilonAlpha2Beta1 with equal parts in the first layer (Kohlbrenner 2020).
+    """EpsilonAlpha2Beta1 with the flat rule in the first layer (Kohlbrenner 2020).
 
-    The first layer is whichever reads the inputs when the model runs, a dense one included.
-
-    Args:
-        epsilon: of the dense layers, > 0.
-
-    Raises:
-        InvalidArgument: ``epsilon`` is no finite number > 0.
+    The first layer is the one that reads the inputs when the model runs; it may be dense.
+    ``epsilon`` is as for `epsilon_plus`.
     """
     return _preset(epsilon, _alpha2_beta1, first=_flat)
 
@@ -90,19 +76,20 @@ def epsilon_gamma_box(
 ) -> Explain:
     """z-box in the first convolution, gamma in others, epsilon in dense layers (Montavon 2019).
 
-    A network that begins with a dense layer has no layer for the box: there it is the epsilon rule.
+    If the network begins with a dense layer, that layer has the epsilon rule, and no layer has the
+    z-box rule.
 
     Args:
-        low: least value that the first layer may read, the same for all channels: the subject's
-            bounds, unless the model normalises its inputs. None: each image's own least value, so
-            that a map never depends on other images.
-        high: likewise the largest.
-        epsilon: of the dense layers, > 0.
-        gamma: of the convolutions, >= 0.
+        low: smallest value that the first layer may read, the same for all channels: the lower
+            bound of the subject, unless the model normalises its inputs. None takes the smallest
+            value of each image, so that a map does not depend on other images.
+        high: likewise the largest value.
+        epsilon: stabiliser of the dense layers, > 0.
+        gamma: additional weight of positive weights in the convolutions, >= 0.
 
     Raises:
-        InvalidArgument: an option is out of its range; when called, the first layer reads a value
-            beyond the bounds.
+        InvalidArgument: an option is outside its range. When called: the first layer reads a value
+            outside the bounds.
     """
     box = bounds(low, high)
     value = number("gamma", gamma)
@@ -120,23 +107,28 @@ def epsilon_gamma_box(
 def deep_taylor(
     *, domain: str = "pixels", low: float | None = None, high: float | None = None
 ) -> Explain:
-    """Deep Taylor decomposition: z-plus, and a first layer's rule for its inputs (Montavon 2017).
+    """Deep Taylor decomposition: z-plus, with a first-layer rule per domain (Montavon 2017).
 
-    Biases take no share, as in the paper.
+    Biases receive no relevance, as in the paper.
 
     Args:
-        domain: of the inputs: "pixels" (bounded: z-box), "real" (w-squared) or "positive" (z-plus).
-        low: least value that the first layer may read, for "pixels". None: each image's own.
-        high: likewise the largest.
+        domain: domain of the inputs, which selects the rule of the first layer: "pixels" for
+            bounded values (z-box), "real" (w-squared) or "positive" (z-plus).
+        low: smallest value that the first layer may read, for "pixels". None takes the smallest
+            value of each image.
+        high: likewise the largest value.
 
     Raises:
-        InvalidArgument: ``domain`` is unknown, or a bound is wrong or given for another domain;
-            when called, the first layer reads a value beyond the bounds, or below 0 for "positive".
+        InvalidArgument: ``domain`` is unknown, or a bound is wrong or given for another domain.
+            When called: the first layer reads a value outside the bounds, or below 0 for
+            "positive".
     """
     domain = choice("domain", domain, _DOMAINS)
     box = bounds(low, high)
     if domain != "pixels" and box != (None, None):
-        raise InvalidArgument.of("domain", got=repr(domain), expected='"pixels" for low and high')
+        raise InvalidArgument.of(
+            "domain", got=repr(domain), expected='"pixels" if low or high is given'
+        )
 
     def choose(rules: Any, layer: Layer) -> Any:
         if layer.first and domain == "pixels":
@@ -153,12 +145,12 @@ def deep_taylor(
 
 
 def excitation_backprop() -> Explain:
-    """Probabilities of winning, from 1 at the target down to the inputs (Zhang 2018).
+    """Winning probabilities, propagated from 1 at the target back to the inputs (Zhang 2018).
 
-    It is z-plus without biases that starts with 1 in place of the target's output, so that a map
-    sums to 1 where each reached neuron has a positive summand. The paper's activations are not
-    negative: where negative ones are averaged or added, as in residual networks, zennit shares out
-    by the sum, and there are values below 0 and above 1.
+    It is z-plus without biases and starts with 1 instead of the target's output. A map sums to 1 if
+    every neuron that relevance reaches has a positive summand. The paper assumes activations that
+    are not negative. Where negative activations are averaged or added, as in residual networks,
+    zennit divides relevance in proportion to the summands, and values below 0 and above 1 occur.
     """
     rules = Rules(layer=lambda rules, _: rules.ZPlus(stabilizer=exact, zero_params=["bias"]))
     return _explainer(rules, ones=True)
@@ -195,27 +187,27 @@ def _explainer(rules: Rules, *, ones: bool = False) -> Explain:
     return explain
 
 
-# The truth "deep_taylor" is that of pixels.
+# The truth "deep_taylor" is for the domain of pixels.
 _DOMAIN_VARIANTS = (
     Variant(method="deep_taylor_real", when={"domain": "real"}),
     Variant(method="deep_taylor_positive", when={"domain": "positive"}),
 )
 
 
-def _entry(factory: Callable[..., Explain], method: str, source: str, *promises: Claim) -> Entry:
+def _entry(factory: Callable[..., Explain], method: str, source: str, *own_claims: Claim) -> Entry:
     return Entry(
         factory=factory,
         method=method,
         variants=_DOMAIN_VARIANTS if factory is deep_taylor else (),
         source=source,
         cost="1 forward + 1 backward",
-        claims=(*promises, *_PLACES),
+        claims=(*own_claims, *_PLACES),
         sign="non_negative",
     )
 
 
 _DUMMY = claims("bach2015", "dummy_feature")
-# No rule looks at where a neuron is.
+# No rule depends on the position of a neuron.
 _PLACES = (
     *claims("sundararajan2017", "symmetry"),
     *claims("montavon2018", "translation_equivariance"),
@@ -223,8 +215,8 @@ _PLACES = (
 _CONSERVES = Claim(
     check="relevance_conservation",
     source="montavon2017",
-    # The other domains' rules lose what a first layer's neurons get whose bias alone is positive.
-    condition="above the first layer, no neuron is active by its bias alone",
+    # The rules of the other domains lose relevance at first-layer neurons with positive bias only.
+    condition="no neuron after the first layer is active because of its bias alone",
     when={"domain": "real"},
 )
 
@@ -240,15 +232,15 @@ ENTRIES = {
         "montavon2017",
         _CONSERVES,
         *claims("montavon2017", "dummy_feature"),
-        # A box of pixels has a size of its own.
+        # The bounds of a box do not scale with the input.
         Claim(check="positive_homogeneity", source="ancona2018", when={"domain": "real"}),
     ),
     "zennit:ExcitationBackprop": _entry(
         excitation_backprop,
         "excitation_backprop",
         "zhang2018",
-        # Not the sign_convention: values are >= 0 on networks alone that add and average no
-        # negative activations.
+        # sign_convention is not claimed, since values are >= 0 only on networks that do not add or
+        # average negative activations.
         *claims("zhang2018", "dummy_feature"),
     ),
 }

@@ -1,4 +1,4 @@
-"""Batch normalisation taken into the linear layer whose output it reads, run by run."""
+"""Folding of a batch normalisation into the linear layer before it, for one run."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -16,16 +16,16 @@ __all__ = ["Folding", "Normalisation"]
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Normalisation:
-    """What a call of batch_norm was given.
+    """The arguments of a call of batch_norm.
 
     Attributes:
         inputs: (N, C, ...).
-        mean: running mean (C,); None: it normalises with the batch's own.
+        mean: running mean (C,); None if it normalises with the statistics of the batch.
         variance: running variance (C,).
         weight: (C,) or None.
         bias: (C,) or None.
-        training: it uses the batch's own statistics.
-        eps: added to the variance.
+        training: whether it uses the statistics of the batch.
+        eps: constant that is added to the variance.
     """
 
     inputs: Tensor
@@ -38,7 +38,7 @@ class Normalisation:
 
     @classmethod
     def of(cls, args: tuple[Any, ...], kwargs: dict[str, Any]) -> "Normalisation":
-        """The arguments of torch.nn.functional.batch_norm."""
+        """Read the arguments of torch.nn.functional.batch_norm."""
         names = ("input", "running_mean", "running_var", "weight", "bias", "training", "", "eps")
         given = dict(zip(names, args, strict=False)) | kwargs
         return cls(
@@ -53,7 +53,7 @@ class Normalisation:
 
 
 @dataclass(slots=True)
-class _Made:
+class _Run:
     """The output of one run of a linear layer."""
 
     output: Tensor
@@ -66,17 +66,17 @@ class _Made:
 
 @dataclass(slots=True)
 class Folding:
-    """Knows which tensor is the output of which run, and how often it was read."""
+    """Records which run of a layer computed a tensor, and how often the tensor was read."""
 
-    made: dict[int, _Made] = field(default_factory=dict)
+    runs: dict[int, _Run] = field(default_factory=dict)
 
     def add(self, output: Tensor, call: Call, name: str) -> None:
-        """A run of a linear layer, if a batch normalisation may be taken into it."""
+        """Record a run of a linear layer if a batch normalisation can be folded into it."""
         assert call.weight is not None  # it is a linear layer
         fuse: Callable[..., Any] = fuse_conv_bn_weights
         foldable = True
         if name == DENSE:
-            # With more dimensions, the channels of a batch normalisation are not the last one.
+            # With more dimensions, a batch normalisation's channels are not the last dimension.
             fuse, foldable = fuse_linear_bn_weights, output.ndim == 2
         elif name in TRANSPOSED:
             fuse = partial(fuse_conv_bn_weights, transpose=True)
@@ -84,25 +84,25 @@ class Folding:
         if foldable:
             # torch has no public name for its count of changes in place.
             version = output._version  # noqa: SLF001
-            self.made[id(output)] = _Made(output, version, call, fuse)
+            self.runs[id(output)] = _Run(output, version, call, fuse)
 
     def fold(self, norm: Normalisation) -> bool:
-        """Change the weights of the run that made its input; False: there is none."""
-        made = self.made.get(id(norm.inputs))
-        if made is None or made.version != norm.inputs._version:  # noqa: SLF001
+        """Fold it into the run that computed its input; return False if there is no such run."""
+        run = self.runs.get(id(norm.inputs))
+        if run is None or run.version != norm.inputs._version:  # noqa: SLF001
             return False
-        call = made.call
+        call = run.call
         call.set(
-            *made.fuse(
+            *run.fuse(
                 call.weight, call.bias, norm.mean, norm.variance, norm.eps, norm.weight, norm.bias
             )
         )
-        made.folded = True
+        run.folded = True
         return True
 
     def read(self, values: list[Tensor]) -> bool:
-        """Note that a call read these; False: one was folded, and now something else reads it."""
-        found = [made for made in (self.made.get(id(value)) for value in values) if made]
-        for made in found:
-            made.reads += 1
-        return not any(made.folded and made.reads > 1 for made in found)
+        """Note that a call reads these; return False if one was folded and is now read again."""
+        found = [run for run in (self.runs.get(id(value)) for value in values) if run]
+        for run in found:
+            run.reads += 1
+        return not any(run.folded and run.reads > 1 for run in found)

@@ -1,18 +1,18 @@
-"""What relevance does at the functions that a network calls, by their names.
+"""Sets of function names, by the rule for the relevance at a call of the function.
 
-Names are without the underscores of in-place and special methods. A function that is in none of
-these sets has no rule: softmax, normalisation by an input's own statistics, products of two
+Names are without the underscores of in-place and special methods. A function in none of these sets
+has no rule, such as softmax, normalisation by the statistics of the input, and the product of two
 activations.
 """
 
 __all__ = ["CONVOLUTIONS", "DENSE", "PASSED", "ROUTED", "SCALED", "SUMMED", "TRANSPOSED"]
 
-# Weighted sums: these get the explainer's rule.
+# Weighted sums, for which the explainer chooses the rule.
 TRANSPOSED = frozenset({"conv_transpose1d", "conv_transpose2d", "conv_transpose3d"})
 CONVOLUTIONS = frozenset({"conv1d", "conv2d", "conv3d"}) | TRANSPOSED
 DENSE = "linear"
 
-# One value in, one value out: the relevance is passed on as it is (Bach 2015).
+# Elementwise functions: the relevance is passed on unchanged (Bach 2015).
 PASSED = frozenset(
     {
         *("relu", "relu6", "leaky_relu", "prelu", "rrelu", "elu", "celu", "selu", "gelu", "silu"),
@@ -22,7 +22,7 @@ PASSED = frozenset(
     }
 )
 
-# Sums and means with fixed weights: in proportion to what was added.
+# Sums and means with fixed weights: the relevance is divided in proportion to the summands.
 SUMMED = frozenset(
     {
         *("add", "iadd", "radd", "sub", "isub", "rsub", "subtract"),
@@ -32,7 +32,7 @@ SUMMED = frozenset(
     }
 )
 
-# Multiplied with a constant, divided by one, or with its sign changed.
+# Multiplication with a constant, division by a constant, or a change of sign.
 SCALED = frozenset(
     {
         *("mul", "imul", "rmul", "multiply", "neg", "negative"),
@@ -40,7 +40,7 @@ SCALED = frozenset(
     }
 )
 
-# Each output is one of the inputs: the gradient of ones and zeros carries the relevance there.
+# Each output value is one of the input values: the gradient, ones and zeros, moves the relevance.
 ROUTED = frozenset(
     {
         *("reshape", "reshape_as", "view", "view_as", "flatten", "unflatten", "ravel", "squeeze"),

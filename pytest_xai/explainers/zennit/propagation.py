@@ -1,4 +1,4 @@
-"""The forward pass of relevance propagation: which call gets which rule."""
+"""The forward pass of relevance propagation, which sets a rule on every call."""
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -19,10 +19,10 @@ __all__ = ["Propagation"]
 
 
 class Propagation(TorchFunctionMode):
-    """Puts a rule on every call of the forward pass that runs inside.
+    """Sets a rule on every call of the forward pass that runs inside the context.
 
     Attributes:
-        live: the rules, to be kept until the backward pass is over.
+        live: the rules, which must be kept until the backward pass is over.
     """
 
     def __init__(self, rules: Rules) -> None:
@@ -36,7 +36,7 @@ class Propagation(TorchFunctionMode):
 
     @contextmanager
     def located(self, model: nn.Module) -> Iterator[None]:
-        """Know which module is running, for messages."""
+        """Track which module is running, for messages."""
         handles = []
         for name, module in model.named_modules():
             text = f"{name} ({type(module).__name__})" if name else type(module).__name__
@@ -81,7 +81,7 @@ class Propagation(TorchFunctionMode):
             if active(result) and name not in functions.ROUTED:
                 raise self._none_for(name)
         if (result is None or active(result)) and not self.folding.read(reads):
-            raise self._none_for("a layer's output that not only its batch_norm reads")
+            raise self._none_for("a layer's output that is read by more than its batch_norm")
         return result
 
     def _none_for(self, name: str) -> NotApplicable:
@@ -89,14 +89,14 @@ class Propagation(TorchFunctionMode):
         return NotApplicable(f"there is no rule of relevance propagation for {name} in {where}")
 
     def _rule(self, name: str, reads: int) -> Any:
-        """A hook for a call without weights; None: it has none."""
+        """Return the hook for a call without weights, or None if the function has no rule."""
         if name in functions.PASSED and reads == 1:
             return self.zennit.Pass()
         if name in functions.SUMMED and reads <= 2:
             alone = name.endswith(("add", "sub", "subtract")) and reads == 1
             return self._shift() if alone else self.zennit.Norm(stabilizer=exact)
         if name in functions.SCALED and reads == 1:
-            # All of it, but nothing where the factor is 0.
+            # The relevance is passed on unchanged, except where the factor is 0.
             return self.zennit.Flat(stabilizer=exact)
         return None
 
@@ -106,7 +106,7 @@ class Propagation(TorchFunctionMode):
     def _ruled(
         self, func: Callable[..., Any], rule: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> object:
-        """A call without weights, of one activation or of two that are added."""
+        """Run a call without weights on one activation, or on two that are added, with a rule."""
         values = [*args, *kwargs.values()]
         places = [place for place, value in enumerate(values) if active(value)]
         if not all(isinstance(values[place], Tensor) for place in places):
@@ -130,7 +130,7 @@ class Propagation(TorchFunctionMode):
     def _layer(
         self, func: Callable[..., Any], name: str, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> object:
-        """A linear layer: the rule is the explainer's."""
+        """Run a linear layer with the rule that the explainer chooses."""
         names = ("input", "weight", "bias")
         values = dict(zip(names, args, strict=False))
         values |= {key: value for key, value in kwargs.items() if key in names}
@@ -166,7 +166,7 @@ class Propagation(TorchFunctionMode):
     def _batch_norm(
         self, func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> object:
-        """With running statistics it is linear: taken into the layer before it, if it can be."""
+        """Run a batch normalisation, folded into the layer before it if possible."""
         norm = Normalisation.of(args, kwargs)
         if norm.training or norm.mean is None:
             raise self._none_for("batch_norm with the statistics of the batch")

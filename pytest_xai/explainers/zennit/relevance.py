@@ -1,4 +1,4 @@
-"""Relevance propagation: zennit's rules on every call of a forward pass, then one backward pass."""
+"""Relevance propagation: a forward pass with zennit's rules on every call, and a backward pass."""
 
 import torch
 from torch import Tensor, nn
@@ -15,20 +15,21 @@ __all__ = ["propagated"]
 def propagated(
     model: nn.Module, inputs: Tensor, targets: Tensor, rules: Rules, *, ones: bool = False
 ) -> Tensor:
-    """The relevance of every input value for the targets' outputs.
+    """Return the relevance of every input value for the targets' outputs.
 
     Args:
         model: in evaluation mode; it is not changed.
         inputs: (N, *shape).
         targets: LongTensor (N,).
-        rules: of the propagation.
-        ones: start with the relevance 1; else with the target's output (Bach 2015).
+        rules: the rules of the propagation.
+        ones: True starts with the relevance 1, False with the target's output (Bach 2015).
 
     Returns:
         Detached maps (N, *shape).
 
     Raises:
-        NotApplicable: the model calls a function for which there is no rule.
+        NotApplicable: the model is scripted or compiled or calls a function without a rule, or its
+            outputs have no gradient with respect to the inputs.
     """
     size = images_per_pass(inputs)
     parts = zip(inputs.split(size), targets.split(size), strict=True)
@@ -39,15 +40,15 @@ def _one_pass(
     model: nn.Module, inputs: Tensor, targets: Tensor, rules: Rules, *, ones: bool
 ) -> Tensor:
     if any(_is_closed(module) for module in model.modules()):
-        raise NotApplicable("zennit's rules cannot look into scripted or compiled modules")
+        raise NotApplicable("zennit's rules cannot be applied inside scripted or compiled modules")
     given = fresh(inputs)
     mode = Propagation(rules)
     with frozen(model), released(mode.live):
         with mode, mode.located(model):
-            # A copy, on which a first layer may work in place.
+            # A copy, since the first layer may work in place.
             outputs = model(given.clone())
         if not outputs.requires_grad:
-            raise NotApplicable("the model's outputs have no gradient to the inputs")
+            raise NotApplicable("the model's outputs have no gradient with respect to the inputs")
         chosen = targets[:, None]
         scores = outputs.detach().gather(1, chosen)
         start = torch.zeros_like(outputs).scatter(
@@ -58,6 +59,6 @@ def _one_pass(
 
 
 def _is_closed(module: nn.Module) -> bool:
-    # By its name, since the class of compiled modules takes a second to import.
+    # The class of compiled modules is compared by name, since its import takes a second.
     compiled = type(module).__name__ == "OptimizedModule"
     return compiled or isinstance(module, torch.jit.ScriptModule)

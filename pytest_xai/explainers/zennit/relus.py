@@ -1,4 +1,4 @@
-"""Explainers of zennit that replace the gradient of ReLUs: guided and deconvolution."""
+"""Explainers of zennit that replace the gradient of ReLU: GuidedBackprop and Deconvnet."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -25,17 +25,19 @@ __all__ = ["ENTRIES", "deconvnet", "guided_backprop"]
 
 
 def guided_backprop() -> Callable[..., Tensor]:
-    """The gradient whose negative part every ReLU drops as well (Springenberg 2015).
+    """The gradient, where each ReLU also sets negative gradients to zero (Springenberg 2015).
 
-    Each ReLU has to be an nn.ReLU; it may run more than once, and others may read its input.
+    Each ReLU must be an nn.ReLU module. It may run more than once, and its input may be read by
+    other modules.
     """
     return _modified_relu("ReLUGuidedBackprop", "GuidedBackprop")
 
 
 def deconvnet() -> Callable[..., Tensor]:
-    """The gradient with every ReLU's mask replaced by a ReLU backwards (Zeiler 2014, sec. 2.1).
+    """Backpropagation where each ReLU is applied to the gradient itself (Zeiler 2014, sec. 2.1).
 
-    Each ReLU has to be an nn.ReLU; it may run more than once, and others may read its input.
+    Each ReLU must be an nn.ReLU module. It may run more than once, and its input may be read by
+    other modules.
     """
     return _modified_relu("ReLUDeconvNet", "Deconvnet")
 
@@ -60,7 +62,7 @@ def _one_pass(model: nn.Module, inputs: Tensor, targets: Tensor, rule: str, meth
     )
     with frozen(model), released(mode.live):
         with watched, mode:
-            # A copy, on which a first ReLU may work in place.
+            # A copy, since the first ReLU may work in place.
             outputs = model(given.clone())
         (maps,) = torch.autograd.grad(outputs.gather(1, targets[:, None]).sum(), given)
     return maps.detach()
@@ -84,7 +86,7 @@ class _Rectifiers(TorchFunctionMode):
             return func(*args, **kwargs)
         call = Call(lambda inputs: func(inputs, *args[1:], **kwargs))
         result = attached(call, self.rule(), args[0], live=self.live)
-        # zennit rectifies a copy; whoever reads the original has to see it rectified as well.
+        # zennit rectifies a copy, so the result is written to the original for its other readers.
         return args[0].copy_(result) if in_place(func, kwargs) else result
 
 

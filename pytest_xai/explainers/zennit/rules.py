@@ -1,4 +1,4 @@
-"""What a relevance propagation is told: which rule for which run of a linear layer."""
+"""Records for the choice of the rule of each linear layer, and the absence of a stabiliser."""
 
 import math
 from collections.abc import Callable
@@ -16,9 +16,9 @@ class Layer:
     """One run of a linear layer, for which a rule is chosen.
 
     Attributes:
-        convolution: it is a convolution, plain or transposed; else a dense layer.
-        first: no other linear layer lies between it and the model's inputs.
-        inputs: what it reads, (N, ...).
+        convolution: True for a convolution, also a transposed one; False for a dense layer.
+        first: whether no other linear layer lies between it and the model's inputs.
+        inputs: the inputs of the layer, (N, ...).
     """
 
     convolution: bool
@@ -28,12 +28,12 @@ class Layer:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Rules:
-    """How relevance is propagated.
+    """The rules of a relevance propagation.
 
     Attributes:
-        layer: gives a new hook for a linear layer, from zennit.rules and the layer.
-        share: constants that are added to single values (batch normalisation that no layer can take
-            in, shifted inputs) take their share of the relevance, as biases do; else: none.
+        layer: makes a hook for a linear layer, from the module zennit.rules and the layer.
+        share: True if added constants (shifted inputs, batch normalisation that is not folded into
+            a layer) receive a share of the relevance, as biases do; False if they receive none.
     """
 
     layer: Callable[[Any, Layer], Any]
@@ -41,5 +41,5 @@ class Rules:
 
 
 def exact(outputs: Tensor) -> Tensor:
-    """A denominator without a stabiliser: a neuron whose value is exactly 0 passes nothing on."""
+    """Return denominators without a stabiliser; a neuron whose value is 0 passes nothing on."""
     return torch.where(outputs == 0, math.inf, outputs)

@@ -1,4 +1,4 @@
-"""One rule of relevance propagation on all layers, or in the first one with z-plus above."""
+"""Explainers that use one rule in all layers, or one in the first layer and z-plus after it."""
 
 from collections.abc import Callable
 from typing import Any
@@ -28,17 +28,18 @@ Explain = Callable[..., Tensor]
 
 
 def lrp_zero(*, biases: bool = True) -> Explain:
-    """LRP-0: relevance in proportion to the summands a_j w_jk (Bach 2015, eq. 56).
+    """LRP-0: relevance is divided in proportion to the summands a_j w_jk (Bach 2015, eq. 56).
 
-    On ReLU networks it is the input times the gradient, also with biases (Ancona 2018).
-    It has no stabiliser: a neuron whose value is exactly 0 passes nothing on.
+    On ReLU networks it equals the input times the gradient, also with biases (Ancona 2018).
+    It has no stabiliser: a neuron whose value is exactly 0 passes no relevance on.
 
     Args:
-        biases: they take their share of the relevance; False: the inputs get all of it, and where
-            a bias alone makes a neuron active, the denominator is near 0 and maps are unstable.
+        biases: True if biases receive their share of the relevance. If False, the inputs receive
+            all of it; maps are then unstable where a neuron is active because of its bias alone,
+            since the denominator is near 0.
 
     Raises:
-        InvalidArgument: ``biases`` is no boolean.
+        InvalidArgument: ``biases`` is not a boolean.
     """
     zeroed = _zeroed(biases)
     return _explainer(
@@ -50,13 +51,14 @@ def lrp_epsilon(*, epsilon: float = 1e-6, biases: bool = True) -> Explain:
     """LRP-epsilon: LRP-0 with denominators moved away from 0 by epsilon (Bach 2015, eq. 58).
 
     Args:
-        epsilon: of the linear layers, in units of their outputs, > 0. What it absorbs is lost:
-            conservation holds up to that leak, which is nearly everything for 0.1 and above on
-            small networks.
-        biases: they take their share of the relevance; False: the inputs get all of it.
+        epsilon: stabiliser of the linear layers, in units of their outputs, > 0. It absorbs
+            relevance, which is missing in the sum of the map: with 0.1 and more it absorbs nearly
+            all relevance on small networks.
+        biases: True if biases receive their share of the relevance; False if the inputs receive all
+            of it.
 
     Raises:
-        InvalidArgument: ``epsilon`` is no finite number > 0, or ``biases`` no boolean.
+        InvalidArgument: ``epsilon`` is not a finite number > 0, or ``biases`` not a boolean.
     """
     value = positive("epsilon", epsilon)
     zeroed = _zeroed(biases)
@@ -66,16 +68,17 @@ def lrp_epsilon(*, epsilon: float = 1e-6, biases: bool = True) -> Explain:
 
 
 def lrp_gamma(*, gamma: float = 0.25, biases: bool = True) -> Explain:
-    """LRP-gamma: positive weights count 1 + gamma times (Montavon 2019, sec. 10.2).
+    """LRP-gamma: positive weights are multiplied by 1 + gamma (Montavon 2019, sec. 10.2).
 
-    zennit's form of it takes negative inputs as well; on inputs >= 0 it is the paper's.
+    zennit's version also supports negative inputs; for inputs >= 0 it is the rule of the paper.
 
     Args:
-        gamma: how much positive summands are preferred, >= 0; 0 is LRP-0.
-        biases: they take their share of the relevance; False: the inputs get all of it.
+        gamma: additional weight of positive summands, >= 0; 0 gives LRP-0.
+        biases: True if biases receive their share of the relevance; False if the inputs receive all
+            of it.
 
     Raises:
-        InvalidArgument: ``gamma`` is no finite number >= 0, or ``biases`` no boolean.
+        InvalidArgument: ``gamma`` is not a finite number >= 0, or ``biases`` not a boolean.
     """
     value = number("gamma", gamma)
     if value < 0:
@@ -87,13 +90,14 @@ def lrp_gamma(*, gamma: float = 0.25, biases: bool = True) -> Explain:
 
 
 def z_plus(*, biases: bool = True) -> Explain:
-    """z-plus, the same as alpha 1 and beta 0: positive summands only (Montavon 2017, sec. 4).
+    """z-plus, or alpha 1 and beta 0: only positive summands count (Montavon 2017, sec. 4).
 
     Args:
-        biases: positive ones take their share of the relevance; False: the inputs get all of it.
+        biases: True if positive biases receive their share of the relevance; False if the inputs
+            receive all of it.
 
     Raises:
-        InvalidArgument: ``biases`` is no boolean.
+        InvalidArgument: ``biases`` is not a boolean.
     """
     zeroed = _zeroed(biases)
     return _explainer(
@@ -102,17 +106,18 @@ def z_plus(*, biases: bool = True) -> Explain:
 
 
 def alpha_beta(*, alpha: float = 2.0, biases: bool = True) -> Explain:
-    """LRP-alpha-beta: positive summands alpha times, negative ones beta times (Bach 2015, eq. 60).
+    """LRP-alpha-beta: weights alpha for positive summands, beta for negative (Bach 2015, eq. 60).
 
-    A neuron without positive summands passes nothing on for them, so that its relevance is lost or
-    changes its sign; likewise without negative ones.
+    A neuron without positive summands passes no positive part on, so that its relevance is lost or
+    changes its sign; likewise a neuron without negative summands.
 
     Args:
         alpha: weight of the positive summands, >= 1; beta is alpha - 1.
-        biases: they take their share of the relevance; False: the inputs get all of it.
+        biases: True if biases receive their share of the relevance; False if the inputs receive all
+            of it.
 
     Raises:
-        InvalidArgument: ``alpha`` is no finite number >= 1, or ``biases`` no boolean.
+        InvalidArgument: ``alpha`` is not a finite number >= 1, or ``biases`` not a boolean.
     """
     value = number("alpha", alpha)
     if value < 1 or value - (value - 1) != 1:
@@ -128,16 +133,17 @@ def alpha_beta(*, alpha: float = 2.0, biases: bool = True) -> Explain:
 
 
 def w_square(*, biases: bool = True) -> Explain:
-    """The w-squared rule in the first layer, z-plus above (Montavon 2017, sec. 4).
+    """The w-squared rule in the first layer, z-plus in later layers (Montavon 2017, sec. 4).
 
-    The rule looks at weights alone, so in the first layer only. zennit would give the first layer's
-    squared bias a share; the paper's rule, and this one, does not.
+    The rule depends on weights only and is therefore used in the first layer only. As in the paper,
+    the bias of the first layer receives no share, unlike in zennit's own version.
 
     Args:
-        biases: of the layers above: positive ones take their share of the relevance; False: none.
+        biases: True if positive biases of the later layers receive their share of the relevance;
+            False if they receive none.
 
     Raises:
-        InvalidArgument: ``biases`` is no boolean.
+        InvalidArgument: ``biases`` is not a boolean.
     """
     return _first(
         lambda rules, _: rules.WSquare(stabilizer=exact, zero_params=["bias"]), _zeroed(biases)
@@ -145,13 +151,14 @@ def w_square(*, biases: bool = True) -> Explain:
 
 
 def flat(*, biases: bool = True) -> Explain:
-    """Relevance in equal parts in the first layer, z-plus above (Lapuschkin 2019).
+    """The flat rule (equal shares) in the first layer, z-plus in later layers (Lapuschkin 2019).
 
     Args:
-        biases: of the layers above: positive ones take their share of the relevance; False: none.
+        biases: True if positive biases of the later layers receive their share of the relevance;
+            False if they receive none.
 
     Raises:
-        InvalidArgument: ``biases`` is no boolean.
+        InvalidArgument: ``biases`` is not a boolean.
     """
     return _first(lambda rules, _: rules.Flat(stabilizer=exact), _zeroed(biases))
 
@@ -159,28 +166,29 @@ def flat(*, biases: bool = True) -> Explain:
 def z_box_first(
     *, low: float | None = None, high: float | None = None, biases: bool = True
 ) -> Explain:
-    """The z-box rule for bounded pixels in the first layer, z-plus above (Montavon 2017, sec. 4).
+    """The z-box rule for bounded pixels in the first layer, then z-plus (Montavon 2017, sec. 4).
 
     Args:
-        low: least value that the first layer may read, the same for all channels: the subject's
-            bounds, unless the model normalises its inputs. None: each image's own least value, so
-            that a map never depends on other images.
-        high: likewise the largest.
-        biases: of the layers above: positive ones take their share of the relevance; False: none.
+        low: smallest value that the first layer may read, the same for all channels: the lower
+            bound of the subject, unless the model normalises its inputs. None takes the smallest
+            value of each image, so that a map does not depend on other images.
+        high: likewise the largest value.
+        biases: True if positive biases of the later layers receive their share of the relevance;
+            False if they receive none.
 
     Raises:
-        InvalidArgument: a bound is no finite number, low is not below high, or ``biases`` is no
-            boolean; when called, the first layer reads a value beyond the bounds.
+        InvalidArgument: a bound is not a finite number, low is not below high, or ``biases`` is not
+            a boolean. When called: the first layer reads a value outside the bounds.
     """
     box = bounds(low, high)
     return _first(lambda rules, layer: z_box(rules, layer, box), _zeroed(biases))
 
 
 def positive(name: str, value: object) -> float:
-    """A finite number above 0.
+    """Return the value as a float if it is a finite number above 0.
 
     Raises:
-        InvalidArgument: anything else.
+        InvalidArgument: it is anything else.
     """
     checked = number(name, value)
     if checked <= 0:
@@ -209,14 +217,15 @@ def _explainer(rules: Rules) -> Explain:
 
 
 _DUMMY = claims("bach2015", "dummy_feature")
-# No rule looks at where a neuron is.
+# No rule depends on the position of a neuron.
 _PLACES = (
     *claims("sundararajan2017", "symmetry"),
     *claims("montavon2018", "translation_equivariance"),
 )
-# z-plus, z-box and gamma conserve on the same condition, but lose what a first layer's neurons get
-# that are active by their bias over an empty background. These two rules do not look at the inputs.
-_REACHED = "above the first layer, no neuron is active by its bias alone"
+# z-plus, z-box and gamma conserve relevance under the same condition, but lose the relevance of
+# first-layer neurons that only their bias activates, on an empty background. The w-squared and flat
+# rules do not depend on the inputs.
+_REACHED = "no neuron after the first layer is active because of its bias alone"
 
 
 def _conserves(source: str) -> Claim:
@@ -234,7 +243,7 @@ def _variant(method: str, **options: object) -> Variant:
 
 _VARIANTS: dict[Callable[..., Explain], tuple[Variant, ...]] = {
     lrp_zero: (_variant("lrp_zero"),),
-    # The truth is that of 1e-6.
+    # The truth "lrp_epsilon" is for 1e-6.
     lrp_epsilon: (_variant("lrp_epsilon", epsilon=1e-6), _variant("lrp_epsilon_other")),
     lrp_gamma: (_variant("lrp_gamma", gamma=0.25),),
     z_plus: (_variant("lrp_z_plus"),),
@@ -248,19 +257,19 @@ _VARIANTS: dict[Callable[..., Explain], tuple[Variant, ...]] = {
 }
 
 
-def _entry(factory: Callable[..., Explain], source: str, *promises: Claim) -> Entry:
+def _entry(factory: Callable[..., Explain], source: str, *own_claims: Claim) -> Entry:
     return Entry(
         factory=factory,
         method="lrp",
         variants=_VARIANTS[factory],
         source=source,
         cost="1 forward + 1 backward",
-        claims=(*promises, *_PLACES),
+        claims=(*own_claims, *_PLACES),
         sign="evidence",
     )
 
 
-_RELU = "a ReLU network"
+_RELU = "the model is a ReLU network"
 _SCALES = claims("ancona2018", "positive_homogeneity")
 _EVIDENCE = claims("bach2015", "sign_convention")
 
@@ -271,7 +280,7 @@ ENTRIES = {
         Claim(
             check="relevance_conservation",
             source="bach2015",
-            condition=f"{_RELU}; less what the biases absorb",
+            condition=f"{_RELU} (the sum is f(x) minus what the biases absorb)",
             when={"biases": True},
         ),
         Claim(check="linearity", source="ancona2018", condition=_RELU, when={"biases": True}),
@@ -285,7 +294,7 @@ ENTRIES = {
         Claim(
             check="relevance_conservation",
             source="bach2015",
-            condition=f"{_RELU}; less what the biases and the stabiliser absorb",
+            condition=f"{_RELU} (the sum is f(x) minus what biases and stabiliser absorb)",
             when={"biases": True},
         ),
         *_DUMMY,

@@ -1,4 +1,4 @@
-"""Small networks whose right map is known in closed form, by method."""
+"""Small networks whose correct maps are known in closed form, by method."""
 
 from collections.abc import Callable, Mapping
 
@@ -12,10 +12,10 @@ __all__ = ["probes"]
 
 
 def probes() -> Mapping[str, Callable[[], Subject]]:
-    """Functions that make the probes by name, in a fixed order.
+    """Return functions that create the probes by name, in a fixed order.
 
-    A probe is a float64 subject of few small inputs, called "probe-<name>", with the right maps in
-    `Subject.truths`. It has a truth for a method where the closed form is for its very
-    architecture: rules of back-propagation follow the graph, not the function.
+    A probe is a float64 subject with few small inputs, named "probe-<name>", with the correct maps
+    in `Subject.truths`. It has a truth for a method if the closed form is valid for its
+    architecture, since back-propagation rules depend on the graph, not only on the function.
     """
     return {**TABLES, **NETWORKS, **CURVES, **IMAGES}

@@ -1,7 +1,7 @@
-"""Closed forms on chains of linear layers with a ReLU between each two, by matrices alone.
+"""Closed forms by matrix products, for chains of linear layers with ReLUs between them.
 
 A chain is given by its weights W_l (out, in) and biases b_l (out,), l = 1 .. L: z_l = W_l a_{l-1} +
-b_l, a_l = relu(z_l) for l < L, and the output is z_L. Nothing here differentiates or samples.
+b_l, a_l = relu(z_l) for l < L, and the output is z_L. The code neither differentiates nor samples.
 """
 
 from collections.abc import Callable, Sequence
@@ -15,11 +15,11 @@ __all__ = ["Chain"]
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Chain:
-    """The layers, what is explained and the reference.
+    """A chain of layers with its inputs, targets and baseline.
 
     Attributes:
         weights: (out, in) of each layer.
-        biases: (out,) of each layer, zeros where there are none.
+        biases: (out,) of each layer; zeros for layers without biases.
         inputs: (N, features).
         baseline: (N, features).
         targets: LongTensor (N,).
@@ -32,28 +32,28 @@ class Chain:
     targets: Tensor
 
     def sums(self, inputs: Tensor) -> list[Tensor]:
-        """z_l of every layer, (N, out) each."""
+        """Return z_l of every layer, (N, out) each."""
         found: list[Tensor] = []
         for weight, bias in zip(self.weights, self.biases, strict=True):
             found.append((found[-1].relu() if found else inputs) @ weight.T + bias)
         return found
 
     def gradient(self) -> Tensor:
-        """W_1' D_1 W_2' D_2 ... w_t with D_l = diag(z_l > 0), (N, features)."""
+        """Return W_1' D_1 W_2' D_2 ... w_t with D_l = diag(z_l > 0), (N, features)."""
         masks = [(z > 0).to(z) for z in self.sums(self.inputs)]
         return self._back(lambda signal, layer: signal * masks[layer])
 
     def guided(self) -> Tensor:
-        """The gradient with every signal at a ReLU rectified (Springenberg 2015, figure 1)."""
+        """Return the gradient with signals rectified at each ReLU (Springenberg 2015, figure 1)."""
         masks = [(z > 0).to(z) for z in self.sums(self.inputs)]
         return self._back(lambda signal, layer: signal.relu() * masks[layer])
 
     def deconvolution(self) -> Tensor:
-        """Rectified signals alone, whatever the forward pass did (Zeiler 2014)."""
+        """Return the rectified signals, independent of the forward pass (Zeiler 2014)."""
         return self._back(lambda signal, _: signal.relu())
 
     def rescale(self) -> Tensor:
-        """(x - x') times W_1' M_1 W_2' M_2 ... w_t, M_l the slopes of secants (Shrikumar 2017).
+        """Return (x - x') W_1' M_1 W_2' M_2 ... w_t, M_l secant slopes (Shrikumar 2017).
 
         A ReLU's multiplier is (relu z - relu z') / (z - z'), and its derivative where z = z'.
         """
@@ -62,10 +62,10 @@ class Chain:
         return (self.inputs - self.baseline) * self._back(lambda s, layer: s * slopes[layer])
 
     def reveal_cancel(self) -> Tensor:
-        """RevealCancel of a single hidden layer (Shrikumar 2017, section 3.5.3).
+        """Return RevealCancel for a single hidden layer (Shrikumar 2017, section 3.5.3).
 
-        A neuron with the positive part p and the negative part q of its change from y passes on
-        d+ = [g(y+p) - g(y) + g(y+q+p) - g(y+q)] / 2 to the summands of p, and d- likewise to q's.
+        A neuron whose change from y has the positive part p and the negative part q gives
+        d+ = [g(y+p) - g(y) + g(y+q+p) - g(y+q)] / 2 to the summands of p, and d- to those of q.
         """
         hidden, out = self.weights
         summands = (self.inputs - self.baseline)[:, None, :] * hidden
@@ -88,7 +88,7 @@ class Chain:
 
 
 def _ratio(above: Tensor, below: Tensor) -> Tensor:
-    """The ratio, and 0 where it has none."""
+    """Return the ratio, and 0 for a denominator of 0."""
     return torch.where(below != 0, above / torch.where(below != 0, below, 1), 0)
 
 

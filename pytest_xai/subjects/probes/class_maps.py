@@ -1,4 +1,4 @@
-"""Class activation maps in front of global average pooling and one linear layer, by formula."""
+"""Closed forms of class activation maps before global average pooling and a linear layer."""
 
 import torch
 from torch import Tensor
@@ -7,7 +7,7 @@ __all__ = ["activation_maps"]
 
 
 def _unit(maps: Tensor) -> Tensor:
-    """Each rectified map from 0 to 1; a constant one is 0."""
+    """Rectify each map and scale it to [0, 1]; a constant map becomes 0."""
     rectified = maps.relu()
     low = rectified.flatten(1).amin(1).reshape(-1, 1, 1, 1)
     high = rectified.flatten(1).amax(1).reshape(-1, 1, 1, 1)
@@ -15,15 +15,15 @@ def _unit(maps: Tensor) -> Tensor:
 
 
 def activation_maps(activations: Tensor, own: Tensor, bias: Tensor) -> dict[str, Tensor]:
-    """Class activation maps in front of global average pooling and one linear layer.
+    """Return class activation maps before global average pooling and one linear layer.
 
-    Each place has the gradient w_k / places, and CAM = sum_k w_k A_k (Zhou 2016, equation 2).
-    Methods that are named "scaled" are stretched to [0, 1] after negative parts were dropped.
+    The gradient at each position is w_k / positions, and CAM = sum_k w_k A_k (Zhou 2016, equation
+    2). Maps of methods named "scaled" are rectified and scaled to [0, 1].
 
     Args:
         activations: A_k, (N, K, H, W).
-        own: w of the target, (N, K).
-        bias: of the target, (N,).
+        own: weights w_k of the target, (N, K).
+        bias: bias of the target, (N,).
     """
     places = activations[0, 0].numel()
 
@@ -39,7 +39,7 @@ def activation_maps(activations: Tensor, own: Tensor, bias: Tensor) -> dict[str,
         "ablation_cam": weighted(own * means / score[:, None]).relu(),
     }
     if bool((activations >= 0).all()):
-        # Defined for activations after a ReLU.
+        # These methods are defined for activations after a ReLU.
         found["layer_cam"] = weighted(own.relu() / places)
         found["grad_cam_plus_plus"] = weighted(own.relu() / (2 + own * means))
         found["fem"] = _exceeding(activations)
@@ -52,7 +52,7 @@ def activation_maps(activations: Tensor, own: Tensor, bias: Tensor) -> dict[str,
 
 
 def _exceeding(activations: Tensor) -> Tensor:
-    """sum_k mu_k 1[A_k >= mu_k + sigma_k] (Fuad 2020), (N, 1, H, W)."""
+    """Return sum_k mu_k 1[A_k >= mu_k + sigma_k] (Fuad 2020), (N, 1, H, W)."""
     means = activations.mean((2, 3), keepdim=True)
     spreads = activations.std((2, 3), correction=0, keepdim=True)
     return (means * (activations >= means + spreads)).sum(1, keepdim=True)

@@ -1,4 +1,4 @@
-"""Probes that are curved or switch: products, games, powers, the larger of two numbers."""
+"""Nonlinear probes: products, games, powers, maxima."""
 
 import torch
 from torch import Tensor
@@ -15,7 +15,7 @@ __all__ = ["CURVES"]
 def _multilinear(
     name: str, monomials: Monomials, inputs: Tensor, baseline: Tensor, gradient: Tensor
 ) -> Subject:
-    """Paths and coalitions agree: every product of changes is split evenly among its factors."""
+    """Create a multilinear probe, for which Integrated Gradients and Shapley values agree."""
     model = Polynomial(monomials)
     values = multilinear(monomials, inputs, baseline)
     truths = {
@@ -27,14 +27,14 @@ def _multilinear(
 
 
 def _product() -> Subject:
-    """x1 x2, from 0 and from elsewhere."""
+    """x1 x2, with zero and other baselines."""
     inputs = rows([2, 3], [2, 3], [-1, 0.5], [1.5, -2])
     baseline = rows([0, 0], [1, -1], [0, 0], [-0.5, 1])
     return _multilinear("product", {(0, 1): 1.0}, inputs, baseline, inputs.flip(1))
 
 
 def _game() -> Subject:
-    """x1 x2 + 2 x3 - x1 x3 x4: four players, of whom one only spoils."""
+    """x1 x2 + 2 x3 - x1 x3 x4, a game of four players, of which x4 only has negative effects."""
     inputs = rows([1, 2, 3, 0.5], [2, -1, 0.5, 3], [1, 2, 3, 0.5])
     baseline = rows([0, 0, 0, 0], [0, 0, 0, 0], [0.5, -1, 1, 2])
     a, b, c, d = inputs.unbind(1)
@@ -44,7 +44,10 @@ def _game() -> Subject:
 
 
 def _powers(name: str, exponents: tuple[int, ...], inputs: Tensor) -> Subject:
-    """A product of powers from 0: paths divide it by exponents, coalitions evenly."""
+    """Create a product of powers with baseline 0.
+
+    Integrated Gradients divides it in proportion to the exponents, Shapley values evenly.
+    """
     powers = torch.tensor(exponents, dtype=inputs.dtype)
     whole = (inputs**powers).prod(1, keepdim=True)
     truths = {
@@ -56,22 +59,22 @@ def _powers(name: str, exponents: tuple[int, ...], inputs: Tensor) -> Subject:
 
 
 def _square() -> Subject:
-    """x1^2 x2, which tells Integrated Gradients from Shapley values."""
+    """x1^2 x2, for which Integrated Gradients and Shapley values differ."""
     return _powers("square", (2, 1), rows([2, 3], [-1.5, 2], [0.5, -4]))
 
 
 def _quintic() -> Subject:
-    """x1^5 x2^2 x3: three Gauss-Legendre nodes are too few for it, four are not."""
+    """x1^5 x2^2 x3, which needs four Gauss-Legendre nodes; three are too few."""
     return _powers("quintic", (5, 2, 1), rows([1.5, -1, 2], [-1, 0.5, 3], [0.5, 2, -1]))
 
 
 def _maximum() -> Subject:
-    """The larger of two numbers; on the straight way each counts where it is the larger."""
+    """The larger of two numbers; on the straight path each has an effect where it is larger."""
     inputs = rows([5, 3], [2, 4], [5, 3], [-1, 2])
     baseline = rows([0, 0], [0, 0], [1, 4], [3, -2])
     delta, lead = inputs - baseline, inputs[:, 0] - inputs[:, 1]
     before = baseline[:, 0] - baseline[:, 1]
-    # The share of the way on which the first is the larger: where the lead is > 0.
+    # The share of the path on which the first number is larger.
     first = torch.where(
         before == lead,
         (lead > 0).to(lead),
@@ -87,7 +90,7 @@ def _maximum() -> Subject:
 
 
 def _largest() -> Subject:
-    """The largest of three numbers that are not negative, from 0: one wins all the way."""
+    """The largest of three non-negative numbers; it is largest on the whole path from 0."""
     inputs = rows([5, 3, 1], [0.5, 1, 4], [1, 2.5, 2])
     wins = (inputs == inputs.amax(1, keepdim=True)).to(inputs)
     truths = {

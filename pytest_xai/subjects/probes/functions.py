@@ -1,4 +1,4 @@
-"""Networks that are no chain of layers: products, powers, the largest of some numbers."""
+"""Networks other than chains of layers: polynomials, powers, maxima."""
 
 import torch
 from torch import Tensor, nn
@@ -12,7 +12,7 @@ class Polynomial(nn.Module):
     """A polynomial that is linear in each input, (N, n) to (N, 1).
 
     Args:
-        monomials: coefficient by the inputs that are multiplied; () is the constant.
+        monomials: coefficients by the indices of the multiplied inputs; () is the constant.
     """
 
     def __init__(self, monomials: Monomials) -> None:
@@ -34,7 +34,7 @@ class Powers(nn.Module):
     """The product of powers x_1^{a_1} ... x_n^{a_n}, (N, n) to (N, 1).
 
     Args:
-        exponents: whole numbers >= 1.
+        exponents: positive integers.
     """
 
     def __init__(self, exponents: tuple[int, ...]) -> None:
@@ -50,5 +50,5 @@ class Powers(nn.Module):
 
 
 def largest(features: int) -> nn.Sequential:
-    """The largest of the inputs by a max-pool over them all, (N, n) to (N, 1)."""
+    """Return the maximum of the inputs as a max-pooling over all of them, (N, n) to (N, 1)."""
     return nn.Sequential(nn.Unflatten(1, (1, features)), nn.MaxPool1d(features), nn.Flatten())

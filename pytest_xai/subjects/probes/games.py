@@ -1,4 +1,4 @@
-"""Shapley values of few players, over all coalitions, and of polynomials linear in each player."""
+"""Exact Shapley values of few players and of multilinear polynomials."""
 
 import itertools
 import math
@@ -9,17 +9,17 @@ from torch import Tensor
 
 __all__ = ["Monomials", "ablation", "multilinear", "shapley"]
 
-# Coefficient by the players that are multiplied.
+# Coefficients by the indices of the multiplied players.
 Monomials = Mapping[tuple[int, ...], float]
 
 
 def shapley(score: Callable[[Tensor], Tensor], inputs: Tensor, baseline: Tensor) -> Tensor:
-    """sum_S |S|! (n - |S| - 1)! / n! (f(S + i) - f(S)) for every player i, (N, n).
+    """Return sum_S |S|! (n - |S| - 1)! / n! (f(S + i) - f(S)) for every player i, (N, n).
 
     Args:
-        score: maps (m N, n), m batches one after the other, to (m N,).
-        inputs: (N, n): the players that are in.
-        baseline: (N, n): what stands for a player that is out.
+        score: maps (m N, n), m concatenated batches, to (m N,).
+        inputs: (N, n), values of present players.
+        baseline: (N, n), values of absent players.
     """
     count = inputs.shape[1]
     coalitions = list(itertools.product((False, True), repeat=count))
@@ -38,7 +38,7 @@ def shapley(score: Callable[[Tensor], Tensor], inputs: Tensor, baseline: Tensor)
 
 
 def ablation(score: Callable[[Tensor], Tensor], inputs: Tensor, baseline: Tensor) -> Tensor:
-    """f(x) - f(x with x'_i in place of x_i) for every player i, (N, n)."""
+    """Return f(x) - f(x with x_i replaced by x'_i) for every player i, (N, n)."""
     whole = score(inputs)
     drops = []
     for player in range(inputs.shape[1]):
@@ -49,13 +49,13 @@ def ablation(score: Callable[[Tensor], Tensor], inputs: Tensor, baseline: Tensor
 
 
 def multilinear(monomials: Monomials, inputs: Tensor, baseline: Tensor) -> Tensor:
-    """Shapley values, and Integrated Gradients, of a polynomial linear in each player, (N, n).
+    """Return Shapley values, equal to Integrated Gradients, of a multilinear polynomial, (N, n).
 
-    With d = x - x' a product of (x'_i + d_i) is a sum of products over subsets, and a product
-    of differences is split evenly among its factors by both.
+    With d = x - x', a product of (x'_i + d_i) is a sum of products over subsets. Both methods
+    divide a product of differences evenly among its factors.
 
     Args:
-        monomials: coefficient by players; () is the constant.
+        monomials: coefficients by players; () is the constant.
         inputs: (N, n).
         baseline: (N, n).
     """

@@ -1,4 +1,4 @@
-"""Probes whose inputs are images: the same closed forms by matrices, class activation maps."""
+"""Probes with images as inputs: closed forms by matrices, and class activation maps."""
 
 import math
 from collections.abc import Mapping
@@ -25,11 +25,11 @@ _KERNELS = torch.tensor(
 
 
 def scene(*shape: int, step: int) -> Tensor:
-    """Numbers from 0 to 1, in each image both of them, in an order that repeats nothing.
+    """Return distinct numbers from 0 to 1 in each image, including both ends.
 
     Args:
         *shape: (N, C, H, W).
-        step: between neighbours, prime to the number of pixels of an image.
+        step: step between neighbours, coprime to the number of elements of an image.
     """
     count = math.prod(shape[1:])
     places = torch.arange(count, dtype=torch.float64)
@@ -38,9 +38,9 @@ def scene(*shape: int, step: int) -> Tensor:
 
 
 def convolution(kernels: Tensor, bias: Tensor | None = None, *, padding: int = 0) -> nn.Conv2d:
-    """A convolution with these kernels (out, in, k, k) and this bias (out,), or with none."""
+    """Return a convolution with these kernels (out, in, k, k) and this bias (out,), or no bias."""
     out, channels, size, _ = kernels.shape
-    # A layer's own start would be drawn from the global generator.
+    # Skips the default initialisation, which would use the global generator.
     layer: nn.Conv2d = nn.utils.skip_init(
         nn.Conv2d,
         channels,
@@ -58,7 +58,7 @@ def convolution(kernels: Tensor, bias: Tensor | None = None, *, padding: int = 0
 
 
 def matrix(kernels: Tensor, height: int, width: int, *, padding: int = 0) -> Tensor:
-    """The matrix of a convolution of stride 1, (out H' W', in H W), place by place."""
+    """Return the matrix of a convolution of stride 1, (out H' W', in H W)."""
     out, channels, size, _ = kernels.shape
     rows_, columns = height + 2 * padding - size + 1, width + 2 * padding - size + 1
     found = kernels.new_zeros(out, rows_, columns, channels, height, width)
@@ -73,7 +73,7 @@ def matrix(kernels: Tensor, height: int, width: int, *, padding: int = 0) -> Ten
 
 
 def _image_linear() -> Subject:
-    """W x + b of two channels: where a method has one value for a place, channels are summed."""
+    """W x + b of two channels; methods with one value per position sum over the channels."""
     inputs, baseline = scene(3, 2, 4, 4, step=7), scene(3, 2, 4, 4, step=11).flip(0)
     weight = torch.cat([scene(1, 1, 4, 8, step=5), -scene(1, 1, 4, 8, step=3)]).flatten(1) * 3 - 1
     targets = torch.tensor([0, 1, 0])
@@ -102,16 +102,16 @@ def _of_dense(found: Mapping[str, Tensor], inputs: Tensor) -> dict[str, Tensor]:
 
 
 def _image_hidden() -> Subject:
-    """A convolution, ReLU and a linear layer without biases, from -x / 3.
+    """A convolution, ReLU and a linear layer without biases, with the baseline -x / 3.
 
-    Every unit switches at a quarter of the way, where a midpoint rule of 4 n nodes is exact.
+    Every unit switches at a quarter of the path, so that a midpoint rule of 4 n nodes is exact.
     """
     inputs = scene(3, 1, 5, 5, step=7)
     return _convolved("image-hidden", inputs, -inputs / 3)
 
 
 def _image_rules() -> Subject:
-    """The same from 0: every rule of LRP."""
+    """The same with baseline 0, for all rules of LRP."""
     inputs = scene(3, 1, 5, 5, step=7)
     return _convolved("image-rules", inputs, torch.zeros_like(inputs))
 
@@ -149,7 +149,7 @@ def _pooled(name: str, kernels: Tensor, inputs: Tensor, *, rectified: bool) -> S
     activations = (flat @ dense.T).view(-1, 2, 4, 4)
     found = activation_maps(activations, weight[targets], bias[targets])
     if not rectified:
-        # With a ReLU, the way would begin where no unit has a derivative.
+        # With a ReLU, no unit has a derivative at the start of the path.
         found["conductance"] = found["cam"] / 16
     guided = form.guided().view_as(inputs)
     if rectified:
@@ -176,10 +176,10 @@ def _pooled(name: str, kernels: Tensor, inputs: Tensor, *, rectified: bool) -> S
 
 
 def _image_pool() -> Subject:
-    """Convolution, max-pool, ReLU, linear, from a baseline whose windows have the same winners.
+    """Convolution, max-pooling, ReLU and linear layer, with a baseline with the same maxima.
 
-    With x' = x / 2 the outputs of a channel keep their order, so that a window's change is that of
-    one unit, and Rescale's multiplier 1 there (Shrikumar 2017).
+    With x' = x / 2 the outputs of a channel keep their order. The change of a window is therefore
+    that of one unit, for which the multiplier of Rescale is 1 (Shrikumar 2017).
     """
     inputs = scene(3, 1, 5, 5, step=7)
     kernels = torch.cat([_KERNELS[:, :, :2, :2], -_KERNELS[:1, :, :2, 1:]])
@@ -208,18 +208,18 @@ def _image_pool() -> Subject:
 
 
 def _winners(maps: Tensor) -> Tensor:
-    """1 at the largest value of each 2 x 2 window, 0 elsewhere, (N, C, H, W)."""
+    """Return 1 at the maximum of each 2 x 2 window and 0 elsewhere, (N, C, H, W)."""
     largest = maps.unfold(2, 2, 2).unfold(3, 2, 2).amax((4, 5))
     return (maps == largest.repeat_interleave(2, 2).repeat_interleave(2, 3)).to(maps)
 
 
 def _gap_cam() -> Subject:
-    """Convolution, ReLU, global average pooling, linear: active everywhere, before as after."""
+    """Convolution, ReLU, global average pooling and linear layer; all units are active."""
     return _pooled("gap-cam", _KERNELS.abs() + 0.125, scene(3, 1, 4, 4, step=7), rectified=True)
 
 
 def _gap_linear() -> Subject:
-    """The same without a ReLU, with activations of both signs."""
+    """The same without a ReLU, so that activations have both signs."""
     return _pooled("gap-linear", _KERNELS, scene(3, 1, 4, 4, step=7) * 2 - 1, rectified=False)
 
 

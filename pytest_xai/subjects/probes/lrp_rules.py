@@ -1,7 +1,7 @@
-"""Rules of layer-wise relevance propagation on chains without biases, layer by layer.
+"""Rules of layer-wise relevance propagation on chains without biases.
 
-Each rule hands R_k of the upper neurons to the lower ones in shares; a neuron without a share to
-give, whose denominator is 0, gives nothing. Sources: Bach 2015 (epsilon, alpha-beta), Montavon
+Each rule divides the relevance R_k of the upper neurons among the lower neurons. A neuron whose
+denominator is 0 passes on nothing. Sources: Bach 2015 (epsilon, alpha-beta), Montavon
 2017 (w-squared, z-box), Montavon 2019 (gamma), Lapuschkin 2019 (flat).
 """
 
@@ -18,17 +18,17 @@ __all__ = ["EPSILON", "GAMMA", "relevances"]
 # (activations (N, in), weight (out, in), relevance (N, out)) -> relevance (N, in)
 Rule = Callable[[Tensor, Tensor, Tensor], Tensor]
 
-# What the truths of these rules are for.
+# Parameters of the rules for which the truths are valid.
 EPSILON, GAMMA = 1e-6, 0.25
 
 
 def relevances(chain: Chain) -> dict[str, Tensor]:
-    """The right maps by rule, (N, features) each.
+    """Return the correct maps by rule, (N, features) each.
 
     Args:
-        chain: without biases; every input between 0 and 1 with both among its values, so that the
-            box of an image's own values is the subject's; outputs > 0; no weight of 0 but where
-            a convolution connects nothing.
+        chain: a chain without biases and with positive outputs. Every input has values in [0, 1],
+            including 0 and 1, so that the box of an image equals the box of the subject. Weights
+            are 0 only where a convolution has no connection.
     """
     plus = partial(_alpha_beta, alpha=1.0)
     rules: dict[str, tuple[Rule, Rule]] = {
@@ -43,7 +43,7 @@ def relevances(chain: Chain) -> dict[str, Tensor]:
     }
     found = {name: _propagated(chain, *pair) for name, pair in rules.items()}
     outputs = chain.sums(chain.inputs)[-1].gather(1, chain.targets[:, None])
-    # The same shares, of 1 in place of the output.
+    # The same shares of a total of 1 instead of the output.
     found["excitation_backprop"] = found["lrp_z_plus"] / outputs
     return found
 
@@ -59,7 +59,7 @@ def _propagated(chain: Chain, first: Rule, others: Rule) -> Tensor:
 
 
 def _shared(shares: Tensor, denominators: Tensor, relevance: Tensor) -> Tensor:
-    """sum_k shares_kj / denominator_k R_k of shares (N or 1, out, in), (N, in)."""
+    """Return sum_k shares_kj / denominator_k R_k for shares (N or 1, out, in), (N, in)."""
     given = torch.where(
         denominators != 0, relevance / torch.where(denominators != 0, denominators, 1), 0
     )
@@ -90,7 +90,7 @@ def _w_square(_: Tensor, weight: Tensor, relevance: Tensor) -> Tensor:
 
 
 def _flat(_: Tensor, weight: Tensor, relevance: Tensor) -> Tensor:
-    # A convolution's matrix has zeros where nothing is connected.
+    # The matrix of a convolution has zeros where there is no connection.
     ones = (weight != 0).to(weight)[None]
     return _shared(ones, ones.sum(2).expand_as(relevance), relevance)
 

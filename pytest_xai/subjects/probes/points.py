@@ -1,4 +1,4 @@
-"""How probes are put together: rows of numbers, layers of given weights, a subject."""
+"""Construction of probes: tables of numbers, layers with given weights, subjects."""
 
 from collections.abc import Mapping, Sequence
 
@@ -11,19 +11,19 @@ __all__ = ["any_draw", "chain", "linear", "probe", "rows", "vector"]
 
 
 def rows(*values: Sequence[float]) -> Tensor:
-    """A float64 table (N, features)."""
+    """Return a float64 table (N, features)."""
     return torch.tensor(values, dtype=torch.float64)
 
 
 def vector(*values: float) -> Tensor:
-    """float64 numbers (n,)."""
+    """Return float64 numbers (n,)."""
     return torch.tensor(values, dtype=torch.float64)
 
 
 def linear(weight: Tensor, bias: Tensor | None = None) -> nn.Linear:
-    """A linear layer with these weights (out, in) and this bias (out,), or with none."""
+    """Return a linear layer with these weights (out, in) and this bias (out,), or no bias."""
     out, features = weight.shape
-    # A layer's own start would be drawn from the global generator.
+    # Skips the default initialisation, which would use the global generator.
     layer: nn.Linear = nn.utils.skip_init(
         nn.Linear, features, out, bias=bias is not None, dtype=weight.dtype
     )
@@ -35,11 +35,11 @@ def linear(weight: Tensor, bias: Tensor | None = None) -> nn.Linear:
 
 
 def chain(weights: Sequence[Tensor], biases: Sequence[Tensor] | None = None) -> nn.Sequential:
-    """Linear layers with a ReLU between each two.
+    """Return linear layers with ReLUs between them.
 
     Args:
         weights: (out, in) of each layer.
-        biases: (out,) of each; None: layers without.
+        biases: (out,) of each layer; None: no biases.
     """
     modules: list[nn.Module] = []
     for place, weight in enumerate(weights):
@@ -50,7 +50,7 @@ def chain(weights: Sequence[Tensor], biases: Sequence[Tensor] | None = None) -> 
 
 
 def any_draw(*methods: str, truth: Tensor) -> dict[str, Tensor]:
-    """One truth for methods that draw, whatever they draw."""
+    """Return one truth for stochastic methods whose map is the same for every draw."""
     return {f"any draw of {method}": truth for method in methods}
 
 
@@ -63,13 +63,13 @@ def probe(
     targets: Tensor | None = None,
     baseline: Tensor | None = None,
 ) -> Subject:
-    """The subject "probe-<name>", in evaluation mode and float64.
+    """Return the subject "probe-<name>", in evaluation mode and float64.
 
     Args:
-        name: without the prefix.
-        model: in float64.
+        name: name without the prefix.
+        model: a model in float64.
         inputs: (N, *shape).
-        truths: the right maps by method.
+        truths: the correct maps by method.
         targets: LongTensor (N,); None: 0 for all.
         baseline: (1 or N, *shape); None: zeros.
     """

@@ -1,4 +1,4 @@
-"""Probes that are linear layers with a ReLU between each two, on rows of numbers."""
+"""Probes of linear layers with ReLUs between them, on tables of numbers."""
 
 from collections.abc import Sequence
 
@@ -41,7 +41,7 @@ def _chained(
 
 
 def _additive() -> Subject:
-    """sum_i g_i(x_i), one ReLU with a bias for each feature."""
+    """sum_i g_i(x_i), with one ReLU and bias for each feature."""
     return _chained(
         "additive",
         [rows([1, 0, 0], [0, -2, 0], [0, 0, 1]), rows([2, 1, -3])],
@@ -52,7 +52,7 @@ def _additive() -> Subject:
 
 
 def _minimum() -> Subject:
-    """min(x1, x2) = relu(x1) - relu(x1 - x2) of numbers that are not negative."""
+    """min(x1, x2) = relu(x1) - relu(x1 - x2) for non-negative numbers."""
     return _chained(
         "minimum",
         [rows([1, 0], [1, -1]), rows([1, -1])],
@@ -62,7 +62,7 @@ def _minimum() -> Subject:
 
 
 def _saturating() -> Subject:
-    """min(1, x1 + x2) = 1 - relu(1 - x1 - x2), OR of two inputs: no gradient where it is 1."""
+    """min(1, x1 + x2) = 1 - relu(1 - x1 - x2), OR of two inputs; no gradient at saturation."""
     return _chained(
         "saturating",
         [rows([-1, -1]), rows([-1])],
@@ -72,7 +72,7 @@ def _saturating() -> Subject:
 
 
 def _both() -> Subject:
-    """AND of two inputs, relu(x1 + x2 - 1): what the bias absorbs, the gradient does not see."""
+    """AND of two inputs, relu(x1 + x2 - 1), whose bias absorbs relevance."""
     return _chained(
         "and",
         [rows([1, 1]), rows([1])],
@@ -82,12 +82,12 @@ def _both() -> Subject:
 
 
 def _difference() -> Subject:
-    """relu(x1 - x2): where it is off, only RevealCancel and coalitions see that x1 counts."""
+    """relu(x1 - x2); where it is 0, only RevealCancel and Shapley values are not 0 for x1."""
     return _chained("difference", [rows([1, -1]), rows([1])], rows([3, 1], [1, 3], [2, 0.5]))
 
 
 def _symmetric() -> Subject:
-    """Unchanged by exchanging x1 and x2, which are equal; x3 is on its own."""
+    """A function that is symmetric in x1 and x2, which have equal values, and depends on x3."""
     return _chained(
         "symmetric",
         [rows([1, 1, -1], [2, -1, 1], [-1, 2, 1]), rows([1, 0.5, 0.5])],
@@ -98,9 +98,10 @@ def _symmetric() -> Subject:
 
 
 def _hidden() -> Subject:
-    """One hidden layer of two classes with weights of both signs: who rectifies what.
+    """One hidden layer and two classes, with weights of both signs.
 
-    Units switch at a quarter or half of the way, where a midpoint rule of 4 n nodes is exact.
+    Methods that rectify signals differ on it. Units switch at a quarter or half of the path, so
+    that a midpoint rule of 4 n nodes is exact.
     """
     inputs = rows([1, 2, -1], [-1, 0.5, 2], [2, -1, 1.5], [-1, -2, 0.5])
     return _chained(
@@ -133,12 +134,12 @@ def _deep(name: str, biases: Sequence[Tensor] | None, baseline: Tensor | None) -
 
 
 def _bias_free() -> Subject:
-    """Three layers without biases: f is homogeneous, and from 0 all rules give x times gradient."""
+    """Three layers without biases; f is homogeneous, and all rules give x times gradient."""
     return _deep("bias-free", None, None)
 
 
 def _biased() -> Subject:
-    """Three layers with biases, from elsewhere than 0."""
+    """Three layers with biases and a baseline other than 0."""
     biases = [vector(0.25, -0.5, 0.1, 0.3), vector(-0.3, 0.2, 0.15), vector(0.2, -0.1)]
     return _deep("biased", biases, rows([0.5, -1, 1]))
 
@@ -153,20 +154,20 @@ def _pair(name: str, first: Tensor, second: Tensor) -> Subject:
 
 
 def _pair_late() -> Subject:
-    """relu(x1 - 1 - relu(x2)) of x >= 0, of Sundararajan's pair of equal functions."""
+    """relu(x1 - 1 - relu(x2)) for x >= 0, one of the two equal functions of Sundararajan (2017)."""
     return _of_pair(_pair("pair-late", vector(0, 0), vector(-1)))
 
 
 def _pair_early() -> Subject:
-    """relu(relu(x1 - 1) - relu(x2)), the same function where x1 >= 1; rules tell them apart."""
+    """relu(relu(x1 - 1) - relu(x2)), the same function for x1 >= 1; rules give other maps."""
     return _of_pair(_pair("pair-early", vector(-1, 0), vector(0)))
 
 
 def _of_pair(made: Subject) -> Subject:
-    """With what methods that depend on the function alone give for both.
+    """Add the truths of methods that depend on the function alone, which both networks share.
 
-    From 0 the way is flat until a = 1 / (x1 - x2), and then as steep as at its end: the share of
-    the way on which (1, -1) counts is 1 - a = f(x) / (x1 - x2).
+    On the path from 0 the gradient is 0 until a = 1 / (x1 - x2), and (1, -1) afterwards. This
+    share of the path is 1 - a = f(x) / (x1 - x2).
     """
     inputs, share = made.inputs, 1 - 1 / (made.inputs[:, :1] - made.inputs[:, 1:])
     truth = inputs * rows([1, -1]) * share
@@ -183,7 +184,7 @@ def _of_pair(made: Subject) -> Subject:
 
 
 def _rules(name: str, weights: Sequence[Tensor]) -> Subject:
-    """Without biases, of inputs from 0 to 1: every rule of LRP, from positive outputs."""
+    """Create a probe for all rules of LRP: no biases, inputs in [0, 1], positive outputs."""
     inputs = rows([0, 1, 0.5], [1, 0.25, 0], [0.75, 1, 0])
     made = _chained(name, weights, inputs)
     form = Chain(
@@ -197,12 +198,12 @@ def _rules(name: str, weights: Sequence[Tensor]) -> Subject:
 
 
 def _one_layer() -> Subject:
-    """A single linear layer: each rule is one fraction."""
+    """A single linear layer, for which each rule is one fraction."""
     return _rules("lrp-layer", [rows([2, 1, -0.5], [-1, 0.5, 3])])
 
 
 def _two_layers() -> Subject:
-    """Two layers: a first one with the first layer's rule, one above."""
+    """Two layers, so that the rule of the first layer and that of the others are used."""
     return _rules(
         "lrp-layers",
         [rows([1, -0.5, 2], [-1, 2, 0.5], [0.5, 1.5, -1]), rows([1, 0.75, -0.5])],

@@ -1,4 +1,4 @@
-"""Linear probes, whose inputs are rows of numbers: every method has a closed form."""
+"""Linear probes on tables of numbers; every method has a closed form."""
 
 import torch
 
@@ -10,7 +10,7 @@ __all__ = ["TABLES"]
 
 
 def _linear() -> Subject:
-    """W x + b, of two classes: every method has a closed form."""
+    """W x + b with two classes."""
     weight, bias = rows([1, -2, 3, 0.5], [-1, 0.25, 2, 4]), vector(0.5, -1)
     inputs = rows([1, 2, 3, -1], [0.5, -1, 0.25, 2], [2, 1, -1, 1], [-3, 0.5, 1, 0.75])
     baseline = rows([0, 0, 0, 0], [1, 1, -1, 0.5], [0.5, -2, 1, 3], [-1, 0, 2, 1])
@@ -34,7 +34,7 @@ def _linear() -> Subject:
 
 
 def _dead() -> Subject:
-    """Linear, with a feature of weight 0."""
+    """A linear function in which one feature has weight 0."""
     weight = rows([2, 0, -1])
     inputs, baseline = rows([1, 5, 1.5], [-2, 3, 0.5]), rows([0, 0, 0], [1, -1, 2])
     own = weight.expand_as(inputs)

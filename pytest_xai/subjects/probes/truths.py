@@ -1,4 +1,4 @@
-"""Which methods share a closed form: sets of truths by the kind of network."""
+"""Closed forms of many methods at once, by kind of network."""
 
 from collections.abc import Callable
 
@@ -14,10 +14,10 @@ Score = Callable[[Tensor], Tensor]
 
 
 def of_gradient(gradient: Tensor, inputs: Tensor) -> dict[str, Tensor]:
-    """What follows from the gradient alone.
+    """Return the truths of methods that depend on the gradient alone.
 
     Args:
-        gradient: of the explained output, (N, *shape).
+        gradient: gradient of the explained output, (N, *shape).
         inputs: (N, *shape).
     """
     return {
@@ -28,9 +28,9 @@ def of_gradient(gradient: Tensor, inputs: Tensor) -> dict[str, Tensor]:
 
 
 def additive(parts: Tensor) -> dict[str, Tensor]:
-    """What methods give that tell the summands of sum g_i(x_i) apart: g_i(x_i) - g_i(x'_i).
+    """Return the truths for a sum of g_i(x_i), which are g_i(x_i) - g_i(x'_i).
 
-    Coalitions, paths and single replacements agree, whatever else is switched on.
+    Methods with coalitions, paths and single replacements agree.
 
     Args:
         parts: these differences, (N, *shape).
@@ -45,9 +45,9 @@ def additive(parts: Tensor) -> dict[str, Tensor]:
 
 
 def players(score: Score, inputs: Tensor, baseline: Tensor) -> dict[str, Tensor]:
-    """Of any function of few features, (N, features).
+    """Return truths for any function of few features, (N, features).
 
-    Kernel SHAP sees all coalitions of so few, so that its draws do not matter.
+    Kernel SHAP uses all coalitions of few features, so that it does not depend on its draws.
 
     Args:
         score: maps (n, features) to the explained output (n,).
@@ -64,7 +64,7 @@ def players(score: Score, inputs: Tensor, baseline: Tensor) -> dict[str, Tensor]
 
 
 def of_chain(chain: Chain) -> dict[str, Tensor]:
-    """Of a chain of any depth: rules of back-propagation, and LRP-0 (Ancona 2018)."""
+    """Return truths for a chain of any depth: back-propagation rules, and LRP-0 (Ancona 2018)."""
     gradient = chain.gradient()
     found = {
         **of_gradient(gradient, chain.inputs),
@@ -73,18 +73,20 @@ def of_chain(chain: Chain) -> dict[str, Tensor]:
         "deconvolution": chain.deconvolution(),
         "deep_lift_rescale": chain.rescale(),
     }
-    still = not any(bool(bias.any()) for bias in chain.biases) and not bool(chain.baseline.any())
-    if still:
-        # Homogeneous of degree 1: the gradient is the same all along the way from 0.
+    homogeneous = not any(bool(bias.any()) for bias in chain.biases) and not bool(
+        chain.baseline.any()
+    )
+    if homogeneous:
+        # Homogeneous of degree 1, so that the gradient is constant on the path from 0.
         found["integrated_gradients"] = found["input_x_gradient"]
     return found
 
 
 def of_one_hidden(chain: Chain) -> dict[str, Tensor]:
-    """Of a chain of two layers and few features.
+    """Return truths for a chain of two layers and few features.
 
-    A unit is active on the share (relu z - relu z') / (z - z') of the straight way, which is its
-    multiplier: Integrated Gradients and DeepLIFT's Rescale agree for any baseline.
+    A unit is active on the share (relu z - relu z') / (z - z') of the straight path. This is also
+    its multiplier, so that Integrated Gradients and Rescale agree for any baseline.
     """
 
     def score(inputs: Tensor) -> Tensor:

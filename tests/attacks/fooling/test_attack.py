@@ -15,7 +15,7 @@ from pytest_xai import explainers
 from pytest_xai.attacks.fooling import (
     TOLERANCE,
     fool,
-    holds,
+    keeps_prediction,
     mass_centre,
     one_channel,
     target_map,
@@ -87,11 +87,11 @@ def test_class_and_confidence_have_to_stay(bench_of):
     margins = [math.log(p / (1 - p)) for p in (was, was - 0.09, was - 0.11, was + 0.09, was + 0.11)]
     moved = torch.tensor([[margin, 0.0] for margin in [*margins, -0.01]], dtype=torch.float64)
     assert TOLERANCE == 0.1
-    assert holds(bench, moved).tolist() == [True, True, False, True, False, False]
+    assert keeps_prediction(bench, moved).tolist() == [True, True, False, True, False, False]
     # The other class, though its confidence is as near as it may be.
     close = bench_of(xai.Subject(model, inputs * 0.02, bounds=(-9, 9)))
     other = torch.tensor([[-0.01, 0.0]] * 6, dtype=torch.float64)
-    assert not holds(close, other).any()
+    assert not keeps_prediction(close, other).any()
 
 
 def test_a_single_logit_is_a_prediction_as_well(bench_of):
@@ -99,7 +99,7 @@ def test_a_single_logit_is_a_prediction_as_well(bench_of):
     inputs = torch.tensor([[1.0], [-1.0], [0.02]], dtype=torch.float64)
     bench = bench_of(xai.Subject(model, inputs, bounds=(-9, 9)))
     moved = torch.tensor([[1.4], [-3.0], [-0.02]], dtype=torch.float64)
-    assert holds(bench, moved).tolist() == [True, False, False]
+    assert keeps_prediction(bench, moved).tolist() == [True, False, False]
     logits = torch.tensor([[0.0], [2.0]])
     expected = [0.5, 1 / (1 + math.exp(2))]
     assert confidence(logits, torch.tensor([1, 0])).tolist() == pytest.approx(expected)
@@ -122,10 +122,10 @@ def test_only_candidates_that_keep_their_word_count(logits_as_inputs):
     for candidates in spoilt[:3]:
         counts, _ = worst.offer(candidates)
         assert not counts[0]
-    assert not ball.holds(spoilt[3]).any()
+    assert not ball.contains(spoilt[3]).any()
     assert worst.kept[0] == begun[0]
     assert torch.equal(worst.inputs[0], bench.inputs[0])
-    nearer = ball.nearest(bench.inputs[[1, 0]])
+    nearer = ball.project(bench.inputs[[1, 0]])
     counts, losses = worst.offer(nearer)
     seen = one_channel(nearer)
     assert counts.all()
@@ -142,7 +142,7 @@ def test_the_nearest_input_of_a_ball(logits_as_inputs):
     ball = Ball.around(logits_as_inputs, 0.2)
     far = torch.tensor([[9.0, -9.0, 0.15], [0.0, 2.0, 0.3]], dtype=torch.float64)
     nearest = [[0.7, 0.0, 0.15], [0.0, 1.0, 0.3]]
-    assert torch.allclose(ball.nearest(far), torch.tensor(nearest).double())
+    assert torch.allclose(ball.project(far), torch.tensor(nearest).double())
 
 
 # ---------------------------------------------------------------------------------------- the worst

@@ -19,7 +19,7 @@ class Scripted:
         self.losses = []
 
     def offer(self, candidates):
-        assert self.ball.holds(candidates).all()
+        assert self.ball.contains(candidates).all()
         change = (candidates - self.ball.centre) / self.ball.size
         assert torch.allclose(change.abs(), torch.ones(()), atol=1e-5)  # corners of the ball
         self.losses.append((change * self.pattern).flatten(1).mean(1))

@@ -7,7 +7,7 @@ from torch import nn
 import pytest_xai as xai
 from fixtures import models
 from fixtures.right import gradient
-from pytest_xai.attacks.fooling import fool, holds, top_values
+from pytest_xai.attacks.fooling import fool, keeps_prediction, top_values
 from pytest_xai.protocol import named
 
 EPSILON = 8 / 255
@@ -57,7 +57,7 @@ def attack_at_scale(make, *, large, images, device):
     assert found.inputs.device.type == (device or "cpu")
     assert (found.inputs - bench.inputs).abs().max() <= EPSILON + 1e-6
     assert 0 <= found.inputs.min() <= found.inputs.max() <= 1
-    assert holds(bench, found.inputs).all()
+    assert keeps_prediction(bench, found.inputs).all()
     assert found.moved.all()
     assert found.kept.mean() < 0.9
     bench.close()

@@ -100,7 +100,7 @@ def unmoved(chunk, name, attack):
 
 
 def test_an_attack_that_changes_nothing_counts_for_nothing(verdict, finding, digits, monkeypatch):
-    monkeypatch.setattr(verified, "carried_out", unmoved)
+    monkeypatch.setattr(verified, "carry_out", unmoved)
     found, _ = finding(CHECK, input_x_gradient, digits)
     assert found.values.isnan().all()
     assert found.left_out["attack did not change the prediction"] == 31
@@ -111,14 +111,14 @@ def test_an_attack_that_changes_nothing_counts_for_nothing(verdict, finding, dig
 
 
 def test_an_attack_that_leaves_the_bounds_does_not_count(finding, digits, monkeypatch):
-    real = verified.carried_out
+    real = verified.carry_out
 
     def spoilt(chunk, name, attack):
         found = real(chunk, name, attack)
         found[5] = found[5] + 2
         return found
 
-    monkeypatch.setattr(verified, "carried_out", spoilt)
+    monkeypatch.setattr(verified, "carry_out", spoilt)
     found, _ = finding(CHECK, input_x_gradient, digits)
     assert found.left_out["attack beyond its budget or the bounds"] == 1
     assert found.values[5].isnan()

@@ -242,7 +242,7 @@ def test_misclassified_images_are_left_out_and_counted(verdict, finding):
 
 
 def test_an_attack_beyond_its_budget_or_the_bounds_does_not_count(finding, digits, monkeypatch):
-    real = verified.carried_out
+    real = verified.carry_out
 
     def spoilt(chunk, name, attack):
         found = real(chunk, name, attack)
@@ -254,7 +254,7 @@ def test_an_attack_beyond_its_budget_or_the_bounds_does_not_count(finding, digit
         return found
 
     clean, _ = finding(CHECK, input_x_gradient, digits)
-    monkeypatch.setattr(verified, "carried_out", spoilt)
+    monkeypatch.setattr(verified, "carry_out", spoilt)
     found, _ = finding(CHECK, input_x_gradient, digits)
     assert clean.left_out["attack beyond its budget or the bounds"] == 0
     assert found.left_out["attack beyond its budget or the bounds"] == 3
@@ -266,14 +266,14 @@ def test_what_changes_the_prediction_is_shown_and_what_comes_before_is_held(
     recorder, finding, digits, dice_by_hand, monkeypatch
 ):
     """Another image in the place of every second one."""
-    real = verified.carried_out
+    real = verified.carry_out
 
     def swapped(chunk, name, attack):
         found = real(chunk, name, attack)
         found[::2] = chunk.inputs.roll(1, 0)[::2]
         return found
 
-    monkeypatch.setattr(verified, "carried_out", swapped)
+    monkeypatch.setattr(verified, "carry_out", swapped)
     monkeypatch.setattr(verified, "_affordable", lambda bench, size, norm, budget: size >= 0)
     asked = recorder(input_x_gradient)
     found, bench = finding(CHECK, asked, digits)

@@ -21,9 +21,8 @@ from studies.galli import (
     verdict_of,
 )
 
-PAGE = (Path(__file__).parents[3] / "docs" / "evidence" / "adversarial-stability.md").read_text(
-    "utf-8"
-)
+EVIDENCE = Path(__file__).parents[3] / "docs" / "evidence"
+PAGE = (EVIDENCE / "adversarial-stability.md").read_text("utf-8")
 # Others may add in another order: a pixel or two of a mask change.
 ROUNDING = 0.03
 PLACES = [(subject, attack) for subject in SIZES for attack in ATTACKS]

@@ -15,15 +15,15 @@ from pytest_xai.attacks.fooling import fool, top_values
 from pytest_xai.checks.adversarial import _map_fooling as module
 from pytest_xai.checks.adversarial._dice import EPSILON
 from pytest_xai.checks.adversarial._map_fooling import kept_under_attack
-from pytest_xai.core.verdict import unpacked
+from pytest_xai.core.packed_tensors import unpacked
+from pytest_xai.core.run import Run
 from pytest_xai.measures import topk_intersection
 from pytest_xai.protocol import named
-from pytest_xai.reporting.json_report import report_json
+from pytest_xai.reporting.json_report import report
 from pytest_xai.subjects import load_digits
 
 CHECKS = ("map_fooling_topk", "map_fooling_center", "map_fooling_target", "map_fooling_blackbox")
 SCHEMA = json.loads((Path(reporting.__file__).parent / "schema.json").read_text("utf-8"))
-RUN = {"seed": 0, "alpha": 0.05, "budget": None, "device": None}
 
 
 @pytest.fixture(scope="module")
@@ -79,16 +79,16 @@ def test_noise_has_the_sizes_of_the_attack(recorder):
 
 
 def test_noise_that_changes_the_prediction_is_no_match(monkeypatch):
-    real, calls = module.holds, []
+    real, calls = module.keeps_prediction, []
 
-    def holds(bench, inputs):
+    def spy(bench, inputs):
         calls.append(inputs)
         counts = real(bench, inputs)
         counts[0] = False  # of the first image no draw counts,
         counts[1] &= len(calls) > 1  # of the second all but one
         return counts
 
-    monkeypatch.setattr(module, "holds", holds)
+    monkeypatch.setattr(module, "keeps_prediction", spy)
     bench = xai.Bench(load_digits(6))
     found = kept_under_attack(bench, named(gradient), top_values)
     bench.close()
@@ -174,8 +174,7 @@ def keeps_its_word(row, subject):
 )
 def test_what_a_report_shows_can_be_read_again(check, verdict, grey):
     failed = verdict(check, pointing, grey)
-    report = report_json([failed], run=RUN)
-    row = json.loads(json.dumps(report, allow_nan=False))["results"][0]
+    row = json.loads(report([failed], Run(alpha=0.05)))["results"][0]
     jsonschema.validate(row, {"$defs": SCHEMA["$defs"], "$ref": "#/$defs/row"})
     assert keeps_its_word(row, grey)
     adversarial, _, example = reread(row, grey)

@@ -7,7 +7,7 @@ from torch.nn import functional
 
 from fixtures import models
 from fixtures.right import input_x_gradient
-from pytest_xai.core.model_layers import bias_absorption
+from pytest_xai.core.bias_terms import bias_absorption
 from pytest_xai.subjects.digits import load_digits_model
 
 

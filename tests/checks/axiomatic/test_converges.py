@@ -8,13 +8,13 @@ from torch import nn
 
 import pytest_xai as xai
 from fixtures import models
+from fixtures.controls import WRONG
 from fixtures.right import RULES, gradient, integrated_gradients, path_gradient
-from fixtures.wrong.conditions import CONDITIONS
 from pytest_xai import explainers
 from pytest_xai.checks.axiomatic import converges
 
 CHECK = "converges"
-STEPS = [name for name, wrong in CONDITIONS.items() if wrong.check == CHECK]
+STEPS = [name for name, wrong in WRONG.items() if wrong.check == CHECK]
 
 
 def by(rule):
@@ -41,7 +41,7 @@ def test_right_rules_pass(rule, subject, verdict, request):
 
 @pytest.mark.parametrize("name", STEPS)
 def test_wrong_ones_fail_on_a_tiny_model_too(name, verdict, table):
-    failed = verdict(CHECK, CONDITIONS[name].explainer, table)
+    failed = verdict(CHECK, WRONG[name].explainer, table)
     assert failed.outcome == "failed"
     assert failed.figure > 1
 
@@ -73,13 +73,13 @@ def test_the_gap_and_its_bound_of_a_parabola(finding):
     model = Square()
     inputs = torch.full((32, 1), 2.0).double()
     found, _ = finding(CHECK, by("right"), xai.Subject(model, inputs))
-    expected = {"gap, 8 steps": 4 / 8, "gap, 64 steps": 4 / 64, "gap, from nearby": 4 / 8 / 32**2}
+    expected = {"gap, 8 steps": 4 / 8, "gap, 64 steps": 4 / 64, "gap, short path": 4 / 8 / 32**2}
     for name, value in expected.items():
         assert found.facts[name] == pytest.approx(torch.full((32,), value).double()), name
     bounds = {
         "bound, 8 steps": 8 / 8,
         "bound, 64 steps": 8 / 64,
-        "bound, from nearby": 8 / 8 / 1024,
+        "bound, short path": 8 / 8 / 1024,
     }
     for name, value in bounds.items():
         # Float32's rounding of the step sizes is allowed for.
@@ -87,7 +87,7 @@ def test_the_gap_and_its_bound_of_a_parabola(finding):
             torch.full((32,), 1.5 * torch.pi * value).double(), rel=2e-3
         ), name
     # From 2 to 0 right sums are -(4 - 4/n): together 8/n, of twice the bound.
-    assert found.facts["gap, swapped"] == pytest.approx(torch.full((32,), 8 / 64).double())
+    assert found.facts["gap, swapped ends"] == pytest.approx(torch.full((32,), 8 / 64).double())
     assert found.values == pytest.approx(torch.full((32,), 1 / (3 * torch.pi)).double(), rel=2e-3)
 
 
@@ -123,7 +123,7 @@ def test_on_a_line_the_bounds_are_the_rounding_of_all_that_is_added(finding):
     expected = (bench.rounding + torch.finfo(torch.float32).eps) * (
         terms + output.abs() + reference.abs()
     )
-    for words, times in (("8 steps", 1), ("64 steps", 1), ("swapped", 2)):
+    for words, times in (("8 steps", 1), ("64 steps", 1), ("swapped ends", 2)):
         assert found.facts[f"bound, {words}"] == pytest.approx(times * expected, rel=1e-6)
 
 
@@ -185,7 +185,7 @@ class Rough(nn.Module):
 def test_the_bound_grows_by_ten_times_what_rounding_of_the_path_does(share, wide, steeper, finding):
     """Of both outputs 1e-3 x, and of the slope where a place of the path is such a multiple.
 
-    Those are 33 of the 42 places of the whole way, and 4 of the 8 on the way from nearby.
+    Those are 33 of the 42 places of the whole path, and 4 of the 8 points of the short path.
     """
 
     @xai.explainer(needs_baseline=True)
@@ -203,7 +203,7 @@ def test_the_bound_grows_by_ten_times_what_rounding_of_the_path_does(share, wide
         expected = single * ((1 + share) * x + x) + added
         assert found.facts[f"bound, {words}"] == pytest.approx(expected, rel=1e-6)
     near = single * ((1 + share) / 32 + 1 + 31 / 32) * x + 10 * 1e-3 * (2 + 4 / 8 / 32) * x
-    assert found.facts["bound, from nearby"] == pytest.approx(near, rel=1e-6)
+    assert found.facts["bound, short path"] == pytest.approx(near, rel=1e-6)
     assert ((found.values <= 1) == wide).all()
 
 
@@ -238,7 +238,7 @@ def test_whoever_is_exact_needs_no_more_steps(verdict):
     assert passed.figure < 0.01
     failed = verdict(CHECK, closed, xai.Subject(Square(), torch.full((8, 1), 2.0).double()))
     assert failed.outcome == "failed"
-    assert failed.reason.startswith("8 steps and 64 steps take as many evaluations")
+    assert failed.reason.startswith("8 steps and 64 steps need the same number")
 
 
 def test_whoever_is_exact_is_so_where_an_integral_need_not_be(verdict):
@@ -265,17 +265,20 @@ def test_whoever_ignores_the_steps_may_be_off_by_rounding_alone(times, guilty, f
     bench.close()
     found, _ = finding(CHECK, closed, subject)
     assert found.values.isinf().all() == guilty
-    assert found.cause.startswith("8 steps and 64 steps take as many") == guilty
+    assert found.cause.startswith("8 steps and 64 steps need the same number") == guilty
 
 
 def test_who_takes_no_steps_or_no_baseline_is_told_how(verdict, table):
     none = verdict(CHECK, integrated_gradients("gauss", 8), table)
     assert none.outcome == "not_applicable"
-    assert none.reason == "takes no number of steps: give it a keyword steps or n_steps"
+    assert (
+        none.reason
+        == "the explainer takes no number of steps: give it a keyword argument steps or n_steps"
+    )
     bare = verdict(CHECK, lambda *given, steps=8: steps * gradient(*given), table)
     assert (bare.outcome, bare.reason) == (
         "not_applicable",
-        "takes no baseline: its path cannot be chosen",
+        "the explainer takes no baseline, so that the check cannot choose its path",
     )
 
 
@@ -321,7 +324,7 @@ def test_trapezoids_of_captum_are_low_by_one_in_n(verdict):
     ig = explainers.get("captum:IntegratedGradients", method="riemann_trapezoid")
     failed = verdict(CHECK, ig, subject)
     assert failed.outcome == "failed"
-    assert "a step too many or too few" in failed.reason
+    assert "one step too many or too few" in failed.reason
     facts = failed.counterexample["facts"]
     assert facts["gap, 8 steps"] == pytest.approx(3 / 8)
-    assert facts["gap, from nearby"] == pytest.approx(3 / 8 / 32)
+    assert facts["gap, short path"] == pytest.approx(3 / 8 / 32)

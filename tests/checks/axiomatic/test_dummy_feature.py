@@ -76,7 +76,7 @@ def test_the_figure_is_the_share_of_the_largest_value(recorder, finding, signal)
     found, bench = finding(CHECK, asked, signal)
     maps = asked.maps[0]
     dummy, largest = maps[:, -1].abs().amax(1), maps.abs().flatten(1).amax(1)
-    assert torch.equal(found.facts["largest attribution of the unread channel"], dummy)
+    assert torch.equal(found.facts["largest attribution of the ignored channel"], dummy)
     assert torch.equal(found.facts["largest attribution"], largest)
     assert torch.allclose(found.values, dummy / largest)
     assert found.limits == bench.rounding
@@ -99,7 +99,10 @@ def test_a_map_without_channels_cannot_tell(verdict, digits, signal):
     for subject in (digits, signal):
         nothing = verdict(CHECK, lambda *given: gradient(*given).sum(1), subject)
         assert nothing.outcome == "not_applicable"
-        assert nothing.reason == "the map has no channels, so that no feature can be told apart"
+        assert (
+            nothing.reason
+            == "the map has no channels, so that the added channel has no attribution of its own"
+        )
 
 
 def test_zero_maps_do_not_count(verdict, digits):

@@ -119,7 +119,9 @@ def test_folding_alone_is_noticed(verdict):
 def test_nothing_to_write_differently(verdict):
     nothing = verdict(CHECK, gradient, xai.Subject(models.Product(), torch.rand(4, 2)))
     assert nothing.outcome == "not_applicable"
-    assert nothing.reason.startswith("no ReLU module, linear layer or batch norm behind a conv")
+    assert nothing.reason.startswith(
+        "the model has no ReLU module, linear layer or batch norm after a conv"
+    )
 
 
 def test_a_batch_norm_that_is_not_right_behind_its_convolution_stays(verdict):

@@ -6,8 +6,8 @@ from torch import nn
 
 import pytest_xai as xai
 from fixtures import models
+from fixtures.controls import WRONG
 from fixtures.right import gradient, input_x_gradient, integrated_gradients, occlusion
-from fixtures.wrong import WRONG
 from pytest_xai import explainers
 
 CHECK = "positive_homogeneity"
@@ -23,7 +23,7 @@ SUBJECTS = ["digits", "normed", "table", "signal", "scalar"]
 def test_right_explainers_pass_exactly(explainer, subject, verdict, request):
     passed = verdict(CHECK, explainer, request.getfixturevalue(subject))
     assert (passed.outcome, passed.figure, passed.images) == ("passed", 0, 32)
-    assert f"Held to degree {int(explainer is not gradient)}," in passed.reason
+    assert f"Expected degree: {int(explainer is not gradient)}," in passed.reason
 
 
 @pytest.mark.parametrize("subject", ["digits", "normed", "table", "signal"])
@@ -67,7 +67,7 @@ def test_the_degree_is_that_of_the_declared_method(method, degree, figures, find
         assert torch.allclose(found.facts["difference to R(x)"], same)
         assert torch.allclose(found.facts["difference to 2 R(x)"], twice)
         held = min(power, 1) if degree is None else degree
-        assert found.notes == (f"Held to degree {held}, on a copy without biases.",)
+        assert found.notes == (f"Expected degree: {held}, on a copy without biases.",)
         assert torch.equal(found.limits, bench.rounding_of(bench.inputs**power))
 
 
@@ -92,7 +92,7 @@ def test_layers_that_do_not_scale_make_it_not_applicable(layer, verdict, table):
     model = nn.Sequential(layer, *models.chain(20, 6, 3)).double().eval()
     nothing = verdict(CHECK, gradient, xai.Subject(model, table.inputs))
     assert nothing.outcome == "not_applicable"
-    assert nothing.reason.startswith("without biases f(2x) still differs from 2 f(x), by ")
+    assert nothing.reason.startswith("without biases f(2x) still differs from 2 f(x) by ")
 
 
 class Offset(nn.Module):
@@ -120,7 +120,7 @@ def test_outputs_of_zeros_tell_nothing(verdict, table):
     model = nn.Sequential(models.chain(20, 6, 3), nn.Threshold(1e9, 0)).eval()
     nothing = verdict(CHECK, gradient, xai.Subject(model, table.inputs))
     assert nothing.outcome == "not_applicable"
-    assert nothing.reason == "without biases all outputs of the model are zero"
+    assert nothing.reason == "all outputs of the model are zero without its biases"
 
 
 @pytest.mark.parametrize("share, outcome", [(0.3, "passed"), (30.0, "failed")])

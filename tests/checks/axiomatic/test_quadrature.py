@@ -28,7 +28,7 @@ def test_every_right_integral_is_within_the_bound(rule, steps, finding, digits_d
     )
     found, _ = finding(CHECK, integrated_gradients(rule, steps), subject)
     assert (found.values <= found.limits).all()
-    assert found.notes == (f"The tolerance holds the error of an integral by {steps} gradients.",)
+    assert found.notes == (f"The limit includes the error of an integral with {steps} gradients.",)
 
 
 @pytest.mark.parametrize("rule", RULES)
@@ -101,4 +101,4 @@ def test_what_is_no_path_has_no_bound(verdict, digits_double):
 def test_three_gradients_are_no_path(verdict, digits_double):
     failed = verdict(CHECK, integrated_gradients("midpoint", 3), digits_double)
     assert failed.outcome == "failed"
-    assert "The tolerance holds" not in failed.reason
+    assert "The limit includes" not in failed.reason

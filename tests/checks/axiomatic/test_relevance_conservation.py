@@ -12,7 +12,7 @@ from fixtures.right import input_x_gradient
 from fixtures.wrong.sums import lrp_epsilon
 from pytest_xai import explainers
 from pytest_xai.checks.axiomatic import relevance_conservation
-from pytest_xai.core.model_layers import bias_absorption
+from pytest_xai.core.bias_terms import bias_absorption
 from pytest_xai.diagnosis import Shares
 from pytest_xai.protocol import named
 
@@ -193,7 +193,9 @@ def test_the_share_of_biases_is_known_of_relu_networks_alone(activation, verdict
     assert verdict(CHECK, input_x_gradient, subject).outcome == "failed"
     stabilised = verdict(CHECK, explainers.get("zennit:LRPEpsilon"), subject)
     assert stabilised.outcome == "not_applicable"
-    assert "what its stabiliser takes cannot be told: the network is not" in stabilised.reason
+    assert (
+        "the share of its stabiliser cannot be determined: the network is not" in stabilised.reason
+    )
 
 
 @pytest.mark.parametrize("epsilon", [1e-6, 0.01, 0.25])
@@ -269,10 +271,10 @@ def test_without_biases_nothing_is_lost_to_the_rounding_of_both_networks(
         bare_output=outputs,
     )
     for name, ours in (
-        ("follows", lambda *_: True),
-        ("with_place", lambda finding, *_, **__: replace(finding, cause="It breaks somewhere.")),
-        ("_layered", lambda finding, *_: finding),
+        ("scales_with_units", lambda *_: True),
+        ("with_location", lambda finding, *_, **__: replace(finding, cause="First wrong module.")),
+        ("_with_layers", lambda finding, *_: finding),
     ):
         monkeypatch.setattr(relevance_conservation, name, ours)
-    told = relevance_conservation._told_apart(finding, found, bench, low)
-    assert told.cause.startswith("It breaks" if lost else "Biases take a share")
+    told = relevance_conservation._with_shares(finding, found, bench, low)
+    assert told.cause.startswith("First wrong" if lost else "Biases take a share")

@@ -54,7 +54,7 @@ def test_there_the_path_from_the_baseline_passes(finding, verdict, saturated):
     # Beyond 4 the change falls into the first quarter of the way.
     found, bench = finding(CHECK, integrated_gradients("gauss", 8), saturated)
     assert torch.equal(found.values.isnan(), bench.inputs[:, 0] >= 4)
-    assert found.left_out["the output jumps on the way from the baseline"] == 30
+    assert found.left_out["the output jumps on the path from the baseline"] == 30
     assert len(xs) == 32
 
 
@@ -148,7 +148,7 @@ def test_a_quarter_of_the_way_has_at_most_three_quarters_of_the_change(values, t
     subject = xai.Subject(Written(*values), torch.ones(2, 1).double())
     found, _ = finding(CHECK, ONLY, subject)
     assert found.values.isnan().tolist() == [not told] * 2
-    assert found.left_out["the output jumps on the way from the baseline"] == (0 if told else 2)
+    assert found.left_out["the output jumps on the path from the baseline"] == (0 if told else 2)
     assert found.left_out["no single feature changes the output"] == 0
 
 
@@ -168,7 +168,7 @@ def test_a_change_counts_beyond_the_rounding_of_both_outputs(share, told, offset
     assert found.values.isnan().tolist() == [not told] * 2
     assert found.left_out == {
         "no single feature changes the output": 0 if told else 2,
-        "the output jumps on the way from the baseline": 0,
+        "the output jumps on the path from the baseline": 0,
     }
 
 
@@ -221,7 +221,7 @@ def test_images_that_cannot_tell_are_left_out(verdict):
     sudden = xai.Subject(Sudden(), 1 + torch.rand(32, 3).double())
     undecided = verdict(CHECK, integrated_gradients("right", 2), sudden)
     assert undecided.outcome == "undecided"
-    assert "32 left out: the output jumps on the way from the baseline." in undecided.reason
+    assert "32 left out: the output jumps on the path from the baseline." in undecided.reason
 
 
 def test_a_model_without_gradients(verdict):

@@ -5,6 +5,7 @@ import torch
 
 import pytest_xai as xai
 from fixtures import models
+from fixtures.controls import WRONG
 from fixtures.right import (
     gradient,
     input_x_gradient,
@@ -12,7 +13,6 @@ from fixtures.right import (
     occlusion,
     smooth_gradient,
 )
-from fixtures.wrong import WRONG
 from pytest_xai import explainers
 from pytest_xai.checks.axiomatic import shift_invariance
 

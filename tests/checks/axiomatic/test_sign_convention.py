@@ -7,8 +7,8 @@ import torch
 
 import pytest_xai as xai
 from fixtures import models
+from fixtures.controls import WRONG
 from fixtures.right import gradient, input_x_gradient, integrated_gradients, occlusion
-from fixtures.wrong import WRONG
 from pytest_xai import explainers
 
 CHECK = "sign_convention"
@@ -141,8 +141,8 @@ def test_the_figure_is_the_smaller_of_the_two(finding, table):
     found, bench = finding(CHECK, declared("evidence", explain), table)
     assert (found.values == 0.25).all()
     assert found.limits == bench.rounding
-    assert (found.facts["first feature, as expected"] == 3).all()
-    assert (found.facts["last feature, as expected"] == 1).all()
+    assert (found.facts["first feature, with expected sign"] == 3).all()
+    assert (found.facts["last feature, with expected sign"] == 1).all()
 
 
 @pytest.mark.parametrize(

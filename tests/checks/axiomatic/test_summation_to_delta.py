@@ -6,18 +6,19 @@ from torch import nn
 
 import pytest_xai as xai
 from fixtures import models
+from fixtures.controls import WRONG
 from fixtures.right import (
     input_x_gradient,
     integrated_gradients,
     occlusion,
 )
-from fixtures.wrong.sums import SUMS, lrp_epsilon
+from fixtures.wrong.sums import lrp_epsilon
 from pytest_xai import explainers
 from pytest_xai.checks.axiomatic import summation_to_delta
 
 CHECK = "summation_to_delta"
 # One defect is in a module that digits has.
-PATHS = [name for name, wrong in SUMS.items() if wrong.check == CHECK and "max-pool" not in name]
+PATHS = [name for name, wrong in WRONG.items() if wrong.check == CHECK and "max-pool" not in name]
 
 
 @pytest.mark.parametrize("subject", ["digits", "normed", "table", "signal", "one_logit", "scalar"])
@@ -141,10 +142,10 @@ def test_deep_lift_by_hand_passes_without_a_path(verdict):
 
 @pytest.mark.parametrize("name", PATHS)
 def test_wrong_integrals_fail_on_a_tiny_model_too(name, verdict, table):
-    failed = verdict(CHECK, SUMS[name].explainer, table)
+    failed = verdict(CHECK, WRONG[name].explainer, table)
     assert failed.outcome == "failed"
     if name in {"ignores the baseline", "swaps the ends of the path"}:
-        assert SUMS[name].says in failed.reason
+        assert WRONG[name].says in failed.reason
 
 
 @pytest.mark.parametrize("factor", [0.0, 0.5, 1.5, 3.0])
@@ -233,7 +234,7 @@ def test_deep_lift_of_captum_fails_on_relu_before_max_pool(verdict, digits):
     failed = verdict(CHECK, explainers.get("captum:DeepLift"), digits)
     assert failed.outcome == "failed"
     assert failed.figure > 1
-    assert "a max-pool behind a ReLU" in failed.reason
+    assert "a max-pool after a ReLU" in failed.reason
     assert "Confirmed in float64." in failed.reason
 
 

@@ -5,8 +5,8 @@ import torch
 
 import pytest_xai as xai
 from fixtures import models
+from fixtures.controls import WRONG
 from fixtures.right import gradient, input_x_gradient, integrated_gradients, occlusion
-from fixtures.wrong import WRONG
 from pytest_xai import explainers
 
 CHECK = "symmetry"
@@ -94,7 +94,7 @@ def test_a_single_column_has_no_mirror_image(verdict):
     subject = xai.Subject(models.chain(1, 3, 2), torch.rand(32, 1).double())
     nothing = verdict(CHECK, gradient, subject)
     assert nothing.outcome == "not_applicable"
-    assert nothing.reason == "inputs of a single column have no mirror image"
+    assert nothing.reason == "inputs with a single column have no mirror image"
 
 
 @pytest.mark.parametrize(

@@ -6,8 +6,8 @@ from torch import nn
 
 import pytest_xai as xai
 from fixtures import models
+from fixtures.controls import WRONG
 from fixtures.right import gradient, input_x_gradient, integrated_gradients, occlusion
-from fixtures.wrong import WRONG
 from pytest_xai import explainers
 from pytest_xai.checks.axiomatic import translation_equivariance
 from pytest_xai.errors import GuestError
@@ -54,7 +54,7 @@ def test_right_explainers_pass(explainer, subject, verdict, request):
         (pooled(nn.MaxPool2d(2)), (8, 6), 2, "the model itself"),
         (pooled(mode="zeros"), (8, 8), 1, "a copy with circular padding"),
         (pooled(nn.MaxPool2d(4), mode="zeros"), (8, 8), 4, "a copy with circular padding"),
-        (models.functional_net(), (6, 6), 3, "the model at the mean of"),
+        (models.functional_net(), (6, 6), 3, "the model applied to the mean of"),
     ],
     ids=["own", "stride", "padded", "padded stride", "none"],
 )
@@ -65,7 +65,7 @@ def test_the_network_is_invariant(model, size, shift, what, recorder, finding):
     assert found.notes[0].startswith(f"Rolled by {shift}, on {what}")
     network, again = asked.models
     inputs, rolled = asked.inputs
-    dims = (3,) if what.startswith("the model at") else (2, 3)
+    dims = (3,) if what.startswith("the model applied") else (2, 3)
     assert torch.equal(inputs, bench.inputs)
     assert torch.equal(rolled, inputs.roll((shift,) * len(dims), dims))
     noise = torch.randn_like(inputs)
@@ -134,11 +134,11 @@ def test_the_tolerance_is_that_of_rounding(share, outcome, verdict):
 def test_no_sides_or_odd_ones(verdict, table):
     nothing = verdict(CHECK, gradient, table)
     assert nothing.outcome == "not_applicable"
-    assert nothing.reason == "the inputs have no sides along which they could be moved"
+    assert nothing.reason == "the inputs have no spatial dimension along which they could be rolled"
     odd = nn.Sequential(nn.Flatten(), models.chain(15, 4, 3)).double().eval()
     nothing = verdict(CHECK, gradient, xai.Subject(odd, images(3, 5)))
     assert nothing.outcome == "not_applicable"
-    assert "no side has an even length" in nothing.reason
+    assert "no side of the inputs has an even length" in nothing.reason
     even = nn.Sequential(nn.Flatten(), models.chain(20, 4, 3)).double().eval()
     assert verdict(CHECK, gradient, xai.Subject(even, images(4, 5))).outcome == "passed"
 
@@ -150,7 +150,7 @@ def test_a_maximum_in_two_places_cannot_tell(verdict):
     flat = xai.Subject(model, images(1, 1).expand(-1, -1, 8, 8), bounds=(0, 1))
     tied = verdict(CHECK, gradient, flat)
     assert tied.outcome == "undecided"
-    assert "32 left out: the model's own gradient does not move along." in tied.reason
+    assert "32 left out: the model's own gradient does not move with the input." in tied.reason
     assert verdict(CHECK, gradient, xai.Subject(model, images())).outcome == "passed"
     failed = verdict(CHECK, WRONG["weighs the middle"].explainer, xai.Subject(model, images()))
     assert failed.outcome == "failed"
@@ -167,7 +167,7 @@ def test_a_network_that_is_dead_at_the_input_cannot_tell(verdict):
     for explainer in ("captum:Deconvolution", "captum:Saliency"):
         found = verdict(CHECK, explainers.get(explainer), subject)
         assert found.outcome == "undecided"
-        assert "8 left out: the model's own gradient does not move along." in found.reason
+        assert "8 left out: the model's own gradient does not move with the input." in found.reason
 
 
 def test_zero_maps_do_not_count(verdict, signal):

@@ -53,8 +53,8 @@ def test_a_change_alone_is_measured(finding, digits):
 
     found, _ = finding("batch_independent", explain, digits)
     assert torch.allclose(found.values, torch.tensor(0.2).double(), atol=1e-6)
-    assert torch.allclose(found.facts["change alone"], found.values)
-    assert (found.facts["change with other companions"] == 0).all()
+    assert torch.allclose(found.facts["change when explained alone"], found.values)
+    assert (found.facts["change with other images in the batch"] == 0).all()
 
 
 def test_a_change_by_companions_is_measured(finding, digits):
@@ -69,8 +69,10 @@ def test_a_change_by_companions_is_measured(finding, digits):
     # Odd rows give way to the even images that follow them, even rows to those before.
     others = torch.stack([2 * even, 2 * odd]).repeat(16)
     expected = (others - ink.sum()).abs() / others.clamp_min(ink.sum())
-    assert torch.allclose(found.facts["change with other companions"], expected, atol=1e-5)
-    assert torch.allclose(found.facts["change alone"], (ink.sum() - ink) / ink.sum(), atol=1e-5)
+    assert torch.allclose(found.facts["change with other images in the batch"], expected, atol=1e-5)
+    assert torch.allclose(
+        found.facts["change when explained alone"], (ink.sum() - ink) / ink.sum(), atol=1e-5
+    )
 
 
 @pytest.mark.parametrize("spoilt", [0, 1, 30, 31])
@@ -151,7 +153,7 @@ def test_one_image_has_no_companions(verdict):
 
 def test_batches_of_other_sizes(verdict, digits, monkeypatch):
     """More images than one batch holds: the defect is found inside each batch."""
-    monkeypatch.setattr("pytest_xai.bench.bench._ELEMENTS", 8 * 64)
+    monkeypatch.setattr("pytest_xai.bench.images._ELEMENTS", 8 * 64)
     assert verdict("batch_independent", gradient, digits).outcome == "passed"
 
     def explain(model, inputs, targets):

@@ -4,8 +4,8 @@ import pytest
 import torch
 
 import pytest_xai as xai
+from fixtures.controls import WRONG
 from fixtures.right import gradient, integrated_gradients, occlusion, smooth_gradient
-from fixtures.wrong.conditions import CONDITIONS
 from tests.checks.conftest import OTHER_DEVICE
 
 CHECK = "device_consistent"
@@ -51,7 +51,7 @@ def test_maps_of_a_copy_are_compared_with_tf32_off(finding, table):
 
 
 def test_half_precision_elsewhere_fails(verdict, table):
-    explain = CONDITIONS["rounds where the model was moved to"].explainer
+    explain = WRONG["rounds where the model was moved to"].explainer
     failed = verdict(CHECK, explain, table)
     assert failed.outcome == "failed"
     assert 1e-5 < failed.figure <= 2**-11
@@ -80,7 +80,10 @@ def test_what_does_not_run_elsewhere_does_not_apply(verdict, monkeypatch):
 
 
 def test_noise_is_another_one_elsewhere(verdict, digits):
-    assert "draws other numbers on another device" in verdict(CHECK, smooth_gradient, digits).reason
+    assert (
+        "draws different random numbers on another device"
+        in verdict(CHECK, smooth_gradient, digits).reason
+    )
 
 
 CONFTEST = """

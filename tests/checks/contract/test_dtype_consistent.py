@@ -8,6 +8,7 @@ from torch import nn
 
 import pytest_xai as xai
 from fixtures import models
+from fixtures.controls import WRONG
 from fixtures.right import (
     gradient,
     input_x_gradient,
@@ -15,7 +16,6 @@ from fixtures.right import (
     occlusion,
     smooth_gradient,
 )
-from fixtures.wrong.conditions import CONDITIONS
 from pytest_xai import explainers
 
 CHECK = "dtype_consistent"
@@ -102,7 +102,7 @@ def test_the_rounding_of_each_image_is_that_of_its_own_map(finding):
     generator = torch.Generator().manual_seed(0)
     inputs = torch.rand(3, 9, generator=generator).double() * (1 + 1e-9)
     found, _ = finding(CHECK, explain, xai.Subject(models.chain(9, 2), inputs))
-    by_rounding = found.facts["by float32 rounding of the input"]
+    by_rounding = found.facts["change by float32 rounding of the input"]
     assert by_rounding.tolist() == [2, 0, 2]
 
 
@@ -141,7 +141,7 @@ def test_empty_maps_cannot_tell_but_an_empty_and_a_full_one_can(verdict, table):
 )
 @pytest.mark.parametrize("subject", ["digits", "digits_double"])
 def test_the_rounding_of_the_dtype_that_it_computes_in(name, figure, subject, verdict, request):
-    failed = verdict(CHECK, CONDITIONS[name].explainer, request.getfixturevalue(subject))
+    failed = verdict(CHECK, WRONG[name].explainer, request.getfixturevalue(subject))
     assert failed.outcome == "failed"
     assert failed.figure >= figure
     assert failed.figure < 0.1
@@ -251,20 +251,20 @@ def test_an_explainer_of_one_dtype_is_not_applicable(verdict, digits):
 
     judged = verdict(CHECK, explain, digits)
     assert judged.outcome == "not_applicable"
-    assert "it does not explain in float64" in judged.reason
+    assert "the explainer does not work in float64" in judged.reason
     assert "only float32" in judged.reason
 
 
 def test_maps_that_are_always_float32_pass_and_it_is_said(verdict, digits):
     passed = verdict(CHECK, lambda *given: gradient(*given).float(), digits)
     assert passed.outcome == "passed"
-    assert "It returns float32 for inputs in float64" in passed.reason
+    assert "The explainer returns float32 for inputs in float64" in passed.reason
 
 
 def test_other_dtypes_and_stochastic_and_stored_maps_are_not_applicable(verdict, digits):
     half = xai.Subject(copy.deepcopy(models.chain(5, 3)).bfloat16(), torch.rand(4, 5).bfloat16())
     assert "the inputs are in torch.bfloat16" in verdict(CHECK, gradient, half).reason
-    assert "draws other numbers" in verdict(CHECK, smooth_gradient, digits).reason
+    assert "draws different random numbers" in verdict(CHECK, smooth_gradient, digits).reason
     stored = explainers.from_maps(torch.rand(128, 1, 8, 8))
     assert "these maps are stored" in verdict(CHECK, stored, digits).reason
 

@@ -6,8 +6,8 @@ from torch import nn
 
 import pytest_xai as xai
 from fixtures import models
+from fixtures.controls import WRONG
 from fixtures.right import gradient, integrated_gradients, occlusion, smooth_gradient
-from fixtures.wrong.conditions import CONDITIONS
 from fixtures.wrong.sums import lrp_epsilon
 from pytest_xai.checks.contract import error_path_clean
 
@@ -49,13 +49,16 @@ def test_the_model_raises_in_both_passes(finding, table):
     assert seen == [
         f"an error in the {way} pass, planted by the check" for way in ("forward", "backward")
     ]
-    assert list(found.facts) == ["left after an error forward", "left after an error backward"]
+    assert list(found.facts) == [
+        "left after an error in the forward pass",
+        "left after an error in the backward pass",
+    ]
 
 
 def test_without_gradients_it_raises_in_the_forward_pass_twice(finding, table):
     seen, found = errors(occlusion, table, finding)
     assert seen == ["an error in the forward pass, planted by the check"] * 2
-    assert list(found.facts) == ["left after an error forward"]
+    assert list(found.facts) == ["left after an error in the forward pass"]
 
 
 def test_the_layers_are_in_the_middle_and_at_the_end(finding):
@@ -99,7 +102,7 @@ def test_the_layers_are_in_the_middle_and_at_the_end(finding):
     ],
 )
 def test_the_figure_is_the_number_of_things_left(name, figures, finding, table):
-    found, _ = finding(CHECK, CONDITIONS[name].explainer, table)
+    found, _ = finding(CHECK, WRONG[name].explainer, table)
     assert (found.values == sum(figures)).all()
     assert [float(values[0]) for values in found.facts.values()] == list(figures)
     assert ("forward pass" in found.cause) == (figures[0] > 0)
@@ -114,12 +117,12 @@ def test_values_of_the_input_that_were_changed_count(finding, table):
 
     found, _ = finding(CHECK, explain, table)
     assert (found.values == 2).all()
-    assert "there is left: other values in the inputs." in found.cause
+    assert "the explainer left: other values in the inputs." in found.cause
 
 
 def test_long_lists_are_cut(finding, table):
     found, _ = finding(
-        CHECK, CONDITIONS["leaves the weights frozen when the model raises"].explainer, table
+        CHECK, WRONG["leaves the weights frozen when the model raises"].explainer, table
     )
     assert "requires_grad of 2.weight: left False (and 3 more)." in found.cause
 
@@ -145,14 +148,14 @@ def test_who_does_not_run_the_model_cannot_fail_in_it(verdict, table):
     judged = verdict(CHECK, lambda _, inputs, __: inputs * 2, table)
     assert (judged.outcome, judged.reason) == (
         "not_applicable",
-        "it does not run the model's layers as modules",
+        "the explainer does not run the model's layers as modules",
     )
 
 
 def test_a_model_without_layers_raises_as_a_whole(verdict):
     subject = xai.Subject(models.Product(), torch.rand(4, 2).double())
     assert verdict(CHECK, gradient, subject).outcome == "passed"
-    failed = verdict(CHECK, CONDITIONS["swallows what the model raises"].explainer, subject)
+    failed = verdict(CHECK, WRONG["swallows what the model raises"].explainer, subject)
     assert failed.figure == 2
 
 

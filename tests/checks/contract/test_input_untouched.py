@@ -4,12 +4,12 @@ import pytest
 import torch
 
 import pytest_xai as xai
+from fixtures.controls import WRONG
 from fixtures.right import gradient, integrated_gradients, smooth_gradient
-from fixtures.wrong.calls import CALLS
-from pytest_xai.engine.run_check import judge
+from pytest_xai.engine.run_check import run_check
 from pytest_xai.protocol import named
 
-TOUCHING = {name: wrong for name, wrong in CALLS.items() if wrong.check == "input_untouched"}
+TOUCHING = {name: wrong for name, wrong in WRONG.items() if wrong.check == "input_untouched"}
 
 
 @pytest.mark.parametrize(
@@ -54,18 +54,18 @@ def test_every_change_is_counted_and_named(verdict, digits):
     assert (failed.figure, failed.limit) == (5, 0)
     assert failed.reason == (
         "The explainer changed the values of inputs, requires_grad of inputs, .grad of inputs, "
-        "the values of targets, the values of baseline: clone or detach what it is given."
+        "the values of targets, the values of baseline: clone or detach its arguments first."
     )
 
 
 @pytest.mark.parametrize("name", TOUCHING)
-def test_the_next_check_sees_the_inputs_as_they_were(name, assign, recorder, digits):
+def test_the_next_check_sees_the_inputs_as_they_were(name, task_of, recorder, digits):
     bench = xai.Bench(digits)
     before = [tensor.clone() for tensor in (digits.inputs, digits.targets, digits.baseline)]
     try:
-        judge(bench, named(TOUCHING[name].explainer), assign("input_untouched"))
+        run_check(bench, task_of("input_untouched", named(TOUCHING[name].explainer)))
         asked = recorder(integrated_gradients(steps=1), needs_baseline=True)
-        following = judge(bench, named(asked), assign("input_untouched"))
+        following = run_check(bench, task_of("input_untouched", named(asked)))
     finally:
         bench.close()
     assert following.outcome == "passed"
@@ -80,7 +80,7 @@ def test_the_next_check_sees_the_inputs_as_they_were(name, assign, recorder, dig
 
 
 def test_only_the_images_of_the_touched_batch_count(finding, digits, monkeypatch):
-    monkeypatch.setattr("pytest_xai.bench.bench._ELEMENTS", 16 * 64)
+    monkeypatch.setattr("pytest_xai.bench.images._ELEMENTS", 16 * 64)
     calls = []
 
     def explain(model, inputs, targets):
@@ -96,7 +96,7 @@ def test_only_the_images_of_the_touched_batch_count(finding, digits, monkeypatch
 
 
 def test_changes_of_all_batches_are_named(finding, digits, monkeypatch):
-    monkeypatch.setattr("pytest_xai.bench.bench._ELEMENTS", 16 * 64)
+    monkeypatch.setattr("pytest_xai.bench.images._ELEMENTS", 16 * 64)
     calls = []
 
     def explain(model, inputs, targets):

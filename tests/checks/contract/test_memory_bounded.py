@@ -10,8 +10,8 @@ from torch import nn
 
 import pytest_xai as xai
 from fixtures import models
+from fixtures.controls import WRONG
 from fixtures.right import gradient, integrated_gradients, occlusion, smooth_gradient
-from fixtures.wrong.conditions import CONDITIONS
 from pytest_xai.checks.contract import memory_bounded
 from pytest_xai.protocol import traits_of
 
@@ -175,7 +175,10 @@ def test_what_grows_in_the_model_is_counted_and_put_back(act, finding, table, ph
     found, _ = finding(CHECK, explain, table)
     assert (found.values == 1).all()
     assert (found.facts["hooks and attributes per call"] == 1).all()
-    assert found.cause == "Every call keeps 1 hooks or attributes in the model (remove them)."
+    assert (
+        found.cause
+        == "Every call keeps 1 hooks or attributes of the model (remove them after the call)."
+    )
     assert changed(before, photograph(table.model)) == []
 
 
@@ -229,14 +232,14 @@ def keep_gradient(log, _, outputs):
 def test_what_the_model_keeps_is_not_the_explainers_doing(keep, verdict):
     judged = verdict(CHECK, gradient, xai.Subject(Logging(keep).eval(), torch.rand(4, 5).double()))
     assert judged.outcome == "not_applicable"
-    assert judged.reason == "the model itself keeps more with every call"
+    assert judged.reason == "the model itself keeps more memory with every call"
 
 
 def test_nor_where_the_model_has_no_gradient(verdict):
     model = Logging(keep_input).eval()
     model.forward = torch.no_grad()(model.forward)
     judged = verdict(CHECK, occlusion, xai.Subject(model, torch.rand(4, 5).double()))
-    assert judged.reason == "the model itself keeps more with every call"
+    assert judged.reason == "the model itself keeps more memory with every call"
 
 
 def test_a_model_that_ignores_its_inputs_is_asked_all_the_same(verdict):
@@ -282,7 +285,7 @@ def test_nothing_stays_frozen(verdict, table):
 )
 def test_on_a_gpu_its_allocator_counts(name, outcome, verdict, digits):
     subject = xai.Subject(digits.model, digits.inputs[:8], device="cuda")
-    explain = gradient if name is None else CONDITIONS[name].explainer
+    explain = gradient if name is None else WRONG[name].explainer
     try:
         judged = verdict(CHECK, explain, subject)
     finally:

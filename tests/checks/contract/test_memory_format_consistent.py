@@ -6,6 +6,7 @@ from torch import nn
 
 import pytest_xai as xai
 from fixtures import models
+from fixtures.controls import WRONG
 from fixtures.right import (
     gradient,
     input_x_gradient,
@@ -13,7 +14,6 @@ from fixtures.right import (
     occlusion,
     smooth_gradient,
 )
-from fixtures.wrong.conditions import CONDITIONS
 from pytest_xai.checks._twins import tolerance
 from pytest_xai.checks.contract import memory_format_consistent
 from pytest_xai.protocol import named
@@ -96,10 +96,12 @@ def test_the_layouts_of_tables_and_volumes(finding, table):
     ],
 )
 def test_the_layouts_that_change_the_map_are_named(name, subject, guilty, verdict, request):
-    failed = verdict(CHECK, CONDITIONS[name].explainer, request.getfixturevalue(subject))
+    failed = verdict(CHECK, WRONG[name].explainer, request.getfixturevalue(subject))
     assert failed.outcome == "failed"
     assert failed.figure > 0.1
-    assert failed.reason.startswith(f"The map changes when memory is {guilty}: something reads")
+    assert failed.reason.startswith(
+        f"The map changes when the inputs are {guilty}: the explainer reads"
+    )
 
 
 def test_the_figure_is_the_change_of_the_map(finding, table):
@@ -141,7 +143,7 @@ def test_what_the_model_does_not_take_is_left_out(finding, verdict):
     assert verdict(CHECK, gradient, subject).outcome == "passed"
     alone = xai.Subject(Flattening(), torch.rand(1, 2, 3, 5).double())
     judged = verdict(CHECK, gradient, alone)
-    assert judged.reason == "the model takes inputs of one layout only"
+    assert judged.reason == "the model accepts inputs of one memory layout only"
 
 
 class Raw(nn.Module):
@@ -159,7 +161,7 @@ class Raw(nn.Module):
 def test_layouts_that_change_the_outputs_are_left_out(change, verdict):
     judged = verdict(CHECK, gradient, xai.Subject(Raw(change), torch.rand(4, 2, 3, 5).double()))
     assert judged.outcome == "not_applicable"
-    assert judged.reason == "the model takes inputs of one layout only"
+    assert judged.reason == "the model accepts inputs of one memory layout only"
 
 
 def test_a_map_that_jumps_by_rounding_may_jump_by_its_layout(verdict):
@@ -198,7 +200,7 @@ def test_rounding_is_looked_at_only_where_it_decides(finding, table):
 def test_noise_follows_memory(verdict, digits):
     judged = verdict(CHECK, smooth_gradient, digits)
     assert judged.outcome == "not_applicable"
-    assert "draws other numbers in another order of memory" in judged.reason
+    assert "draws different random numbers for another memory layout" in judged.reason
 
 
 @pytest.mark.parametrize("share, near", [(9.9, True), (10.1, False), (-9.9, True), (-10.1, False)])

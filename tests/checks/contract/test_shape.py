@@ -73,7 +73,7 @@ def test_a_batch_is_asked_for(finding, digits):
 
 
 def test_only_the_images_of_a_wrong_call_count(finding, digits, monkeypatch):
-    monkeypatch.setattr("pytest_xai.bench.bench._ELEMENTS", 8 * 64)
+    monkeypatch.setattr("pytest_xai.bench.images._ELEMENTS", 8 * 64)
     third = digits.inputs[finding("shape", gradient, digits)[1].images[16:24]]
 
     def explain(model, inputs, targets):

@@ -1,32 +1,42 @@
 """What an explainer leaves behind is named, and the next check sees a clean model."""
 
+from contextlib import contextmanager
+
 import pytest
 import torch
 from torch import nn
 
 import pytest_xai as xai
 from fixtures import models
+from fixtures.loops import in_one_test
 from fixtures.right import gradient, smooth_gradient
-from fixtures.wrong.hygiene import ACTS, HYGIENE, raising_after
+from fixtures.wrong.hygiene import ACTS, DEFECTS, raising_after
 from pytest_xai.bench import guard
 from pytest_xai.checks.contract import side_effects
-from pytest_xai.engine.run_check import judge
+from pytest_xai.engine.run_check import run_check
 from pytest_xai.protocol import named
 
-every_act = pytest.mark.parametrize("act", ACTS)
+every_act = in_one_test("act", ACTS)
+
+
+@contextmanager
+def fresh_bench():
+    """A bench of a new model: what is left behind must not reach other explainers."""
+    subject = xai.Subject(models.normed().float(), torch.rand(12, 2, 6, 5), baseline=0.5)
+    bench = xai.Bench(subject)
+    try:
+        yield bench
+    finally:
+        bench.close()
 
 
 @pytest.fixture
 def bench():
-    """A fresh model each time: what is left behind must not reach other tests."""
-    subject = xai.Subject(models.normed().float(), torch.rand(12, 2, 6, 5), baseline=0.5)
-    bench = xai.Bench(subject)
-    yield bench
-    bench.close()
+    with fresh_bench() as bench:
+        yield bench
 
 
-@pytest.fixture
-def probe(photograph):
+def probe_of(photograph):
     """An explainer that looks at the model in the moment in which it is called."""
 
     def explain(model, inputs, targets):
@@ -37,12 +47,13 @@ def probe(photograph):
     return explain
 
 
-def require_clean(bench, before, probe, assign, photograph, changed):
+def require_clean(bench, before, task_of, photograph, changed):
     """Nothing differs now, nor for the next explainer, whose map and verdict are what they were."""
+    probe = probe_of(photograph)
     assert changed(before, photograph(bench.subject.model)) == []
     spent = bench.counter.spent
     for check in ("side_effects", "input_untouched"):
-        following = judge(bench, named(probe), assign(check))
+        following = run_check(bench, task_of(check, named(probe)))
         assert (following.outcome, following.reason) == ("passed", "")
     seen_before = {key: value for key, value in before.items() if key != "seeds"}
     assert all(changed(seen_before, seen) == [] for seen in probe.seen)
@@ -51,45 +62,50 @@ def require_clean(bench, before, probe, assign, photograph, changed):
 
 
 @every_act
-def test_what_is_left_is_named_and_put_back(act, bench, probe, assign, photograph, changed):
-    model, inputs, targets = bench.subject.model, bench.inputs, bench.targets
-    before, map_before = photograph(model), gradient(model, inputs, targets)
-    failed = judge(bench, named(HYGIENE[act].explainer), assign("side_effects"))
-    assert failed.outcome == "failed"
-    assert failed.reason.startswith("The explainer changed: ")
-    assert ACTS[act][1] in failed.reason
-    assert failed.counterexample["cause"] == failed.reason
-    require_clean(bench, before, probe, assign, photograph, changed)
-    assert torch.equal(gradient(model, inputs, targets), map_before)
+def test_what_is_left_is_named_and_put_back(act, task_of, photograph, changed):
+    with fresh_bench() as bench:
+        model, inputs, targets = bench.subject.model, bench.inputs, bench.targets
+        before, map_before = photograph(model), gradient(model, inputs, targets)
+        failed = run_check(bench, task_of("side_effects", named(DEFECTS[act].explainer)))
+        assert failed.outcome == "failed"
+        assert failed.reason.startswith("The explainer ")
+        assert ACTS[act][1] in failed.reason
+        assert failed.counterexample["cause"] == failed.reason
+        require_clean(bench, before, task_of, photograph, changed)
+        assert torch.equal(gradient(model, inputs, targets), map_before)
 
 
 @every_act
-def test_the_same_after_an_error(act, bench, probe, assign, photograph, changed):
-    before = photograph(bench.subject.model)
-    broken = judge(bench, named(raising_after(ACTS[act][0]), "broken"), assign("side_effects"))
-    assert broken.outcome == "error"
-    assert broken.reason == "explainer 'broken' raised ValueError: out of ideas"
-    assert "raise ValueError" in broken.traceback
-    require_clean(bench, before, probe, assign, photograph, changed)
+def test_the_same_after_an_error(act, task_of, photograph, changed):
+    with fresh_bench() as bench:
+        before = photograph(bench.subject.model)
+        broken = run_check(
+            bench, task_of("side_effects", named(raising_after(ACTS[act][0]), "broken"))
+        )
+        assert broken.outcome == "error"
+        assert broken.reason == "explainer 'broken' raised ValueError: out of ideas"
+        assert "raise ValueError" in broken.traceback
+        require_clean(bench, before, task_of, photograph, changed)
 
 
 @every_act
-def test_the_same_in_any_other_check(act, bench, probe, assign, photograph, changed):
+def test_the_same_in_any_other_check(act, task_of, photograph, changed):
     """Effects are put back whichever check calls the explainer, here one on a model of its own."""
-    before = photograph(bench.subject.model)
-    judge(bench, named(HYGIENE[act].explainer), assign("linearity"))
-    require_clean(bench, before, probe, assign, photograph, changed)
+    with fresh_bench() as bench:
+        before = photograph(bench.subject.model)
+        run_check(bench, task_of("linearity", named(DEFECTS[act].explainer)))
+        require_clean(bench, before, task_of, photograph, changed)
 
 
 @pytest.mark.parametrize("act", ["leaves train mode", "edits a weight in place", "seeds torch"])
-def test_the_same_when_the_user_interrupts(act, bench, photograph, changed, assign):
+def test_the_same_when_the_user_interrupts(act, bench, photograph, changed, task_of):
     def explain(model, inputs, targets):
         ACTS[act][0](model, inputs)
         raise KeyboardInterrupt
 
     before = photograph(bench.subject.model)
     with pytest.raises(KeyboardInterrupt):
-        judge(bench, named(explain), assign("side_effects"))
+        run_check(bench, task_of("side_effects", named(explain)))
     assert changed(before, photograph(bench.subject.model)) == []
 
 
@@ -135,14 +151,14 @@ def test_every_effect_counts(finding, normed):
     assert found.values.tolist() == [9 + 1 + 1] * 32
     assert found.limits == 0
     assert found.cause == (
-        "The explainer changed: attribute of NormedNet.left: added; "
-        "training mode of norm1: left in train mode; "
-        "requires_grad of conv1.weight: left False (and 8 more)."
+        "The explainer changed an attribute (NormedNet.left: added); "
+        "changed the mode of a module (norm1: left in train mode); "
+        "changed requires_grad of 9 tensors (conv1.weight: left False, ...)."
     )
 
 
 def test_only_the_images_of_the_call_count(finding, normed, monkeypatch):
-    monkeypatch.setattr("pytest_xai.bench.bench._ELEMENTS", 16 * 60)
+    monkeypatch.setattr("pytest_xai.bench.images._ELEMENTS", 16 * 60)
     second = normed.inputs[finding("side_effects", gradient, normed)[1].images[16:]]
 
     def explain(model, inputs, targets):
@@ -169,7 +185,7 @@ def test_what_the_first_call_alone_leaves_counts(finding, normed):
 
 
 def test_effects_of_all_calls_are_named(finding, normed, monkeypatch):
-    monkeypatch.setattr("pytest_xai.bench.bench._ELEMENTS", 16 * 60)
+    monkeypatch.setattr("pytest_xai.bench.images._ELEMENTS", 16 * 60)
     calls = []
 
     def explain(model, inputs, targets):
@@ -178,8 +194,8 @@ def test_effects_of_all_calls_are_named(finding, normed, monkeypatch):
         return maps
 
     found, _ = finding("side_effects", explain, normed)
-    assert "training mode of NormedNet" in found.cause
-    assert "requires_grad of conv1.weight" in found.cause
+    assert "modules (NormedNet: left in train mode, ...)" in found.cause
+    assert "requires_grad of 9 tensors (conv1.weight: left False, ...)" in found.cause
 
 
 def test_seeding_with_a_new_number_each_time_is_drawing(verdict, normed):
@@ -190,7 +206,7 @@ def test_seeding_with_a_new_number_each_time_is_drawing(verdict, normed):
         return gradient(model, inputs, targets)
 
     failed = verdict("side_effects", explain, normed)
-    assert "drew from the global generator, undeclared" in failed.reason
+    assert "numbers were drawn without stochastic=True" in failed.reason
 
 
 class Counting(nn.Module):
@@ -218,7 +234,7 @@ def test_what_the_model_does_itself_is_not_the_explainers_doing(verdict):
         return gradient(model, inputs, targets)
 
     failed = verdict("side_effects", explain, subject)
-    assert failed.reason == "The explainer changed: attribute of layer.0.kept: added."
+    assert failed.reason == "The explainer changed an attribute (layer.0.kept: added)."
 
 
 def test_the_model_is_given_back_in_the_mode_it_came_in(verdict, photograph, changed):
@@ -232,7 +248,7 @@ def test_the_model_is_given_back_in_the_mode_it_came_in(verdict, photograph, cha
     passed = verdict("side_effects", gradient, subject)
     assert passed.outcome == "passed"
     assert changed(before, photograph(model)) == []
-    verdict("side_effects", HYGIENE["leaves train mode"].explainer, subject)
+    verdict("side_effects", DEFECTS["leaves train mode"].explainer, subject)
     assert changed(before, photograph(model)) == []
 
 
@@ -252,8 +268,8 @@ FULL, PARTIAL = hooked("register_full_backward_hook"), hooked("register_backward
 
 @pytest.mark.filterwarnings("ignore:Using a non-full backward hook:FutureWarning")
 @pytest.mark.parametrize("order", [(FULL, PARTIAL, FULL), (PARTIAL, FULL, PARTIAL)])
-def test_the_kind_of_hooks_of_one_explainer_does_not_refuse_the_next(order, bench, assign):
-    outcomes = [judge(bench, named(each), assign("shape")).outcome for each in order]
+def test_the_kind_of_hooks_of_one_explainer_does_not_refuse_the_next(order, bench, task_of):
+    outcomes = [run_check(bench, task_of("shape", named(each))).outcome for each in order]
     assert outcomes == ["passed", "passed", "passed"]
 
 
@@ -266,11 +282,20 @@ def test_what_is_drawn_in_the_first_call_alone_counts(finding, normed):
 
     found, _ = finding("side_effects", explain, normed)
     assert found.values.sum() == 32
-    assert "drew from the global generator" in found.cause
+    assert "numbers were drawn" in found.cause
 
 
-@pytest.mark.parametrize("count, more", [(1, ""), (2, " (and 1 more)"), (3, " (and 2 more)")])
-def test_of_each_kind_one_is_shown_and_the_others_counted(count, more):
+@pytest.mark.parametrize(
+    "count, hooks",
+    [
+        (1, "the hooks (layer0: left)"),
+        (2, "the hooks at 2 places (layer0: left, ...)"),
+        (3, "the hooks at 3 places (layer0: left, ...)"),
+    ],
+)
+def test_of_each_kind_one_is_shown_and_all_are_counted(count, hooks):
     effects = [guard.SideEffect("hook", f"layer{n}", "left") for n in range(count)]
-    shown = side_effects._summary([*effects, guard.SideEffect("grad", "weight", "left")])
-    assert shown == f"The explainer changed: hook of layer0: left{more}; grad of weight: left."
+    grads = [guard.SideEffect("grad", f"weight{n}", ".grad was written") for n in range(count)]
+    shown = side_effects._summary([*effects, *grads])
+    parameters = "a parameter (weight0)" if count == 1 else f"{count} parameters (weight0, ...)"
+    assert shown == f"The explainer changed {hooks}; wrote .grad of {parameters}."

@@ -40,7 +40,7 @@ def test_the_figure_is_the_largest_change_over_three_other_targets(classes, find
         for t in bench.targets.tolist()
     ]
     assert torch.allclose(found.values, torch.tensor(expected).double(), atol=1e-12)
-    assert (found.facts["change with others' targets"] == 0).all()
+    assert (found.facts["change with another image's target"] == 0).all()
     assert found.limits == bench.rounding
 
 
@@ -80,9 +80,9 @@ def test_a_leak_is_found_however_small(share, verdict, digits):
     failed = verdict("target_sensitive", explain, digits)
     assert failed.outcome == "failed"
     assert (failed.figure, failed.direction) == (0, ">=")
-    assert "The map follows another image's target" in failed.reason
+    assert "The map depends on another image's target" in failed.reason
     facts = failed.counterexample["facts"]
-    assert facts["change with others' targets"] > 1e-4
+    assert facts["change with another image's target"] > 1e-4
     # The image's own response is there, and does not make up for it.
     assert facts["change with its own target"] > 1e-4 or share == 1.0
 
@@ -165,7 +165,7 @@ def test_absolute_maps_of_two_mirrored_classes_cannot_tell(verdict):
     subject = xai.Subject(Mirrored(), torch.rand(32, 6).double())
     unknown = verdict("target_sensitive", absolute, subject)
     assert unknown.outcome == "undecided"
-    assert "32 left out: zero maps, or classes that mirror each other." in unknown.reason
+    assert "32 left out: zero maps, or logits of opposite sign." in unknown.reason
     assert verdict("target_sensitive", gradient, subject).outcome == "passed"
 
 

@@ -18,7 +18,7 @@ def correlations(ones, others):
     )
 
 
-def redrawn(bench, names, *, draw=0):
+def reinitialised(bench, names, *, draw=0):
     """A new copy of the model with these layers drawn anew, for the bench's group of images."""
     model = copy.deepcopy(bench.subject.model)
     seed = bench.derive_seed("weights", bench.images[0], draw)
@@ -34,4 +34,4 @@ def halves(bench):
 
 @pytest.fixture
 def by_hand():
-    return correlations, redrawn, halves
+    return correlations, reinitialised, halves

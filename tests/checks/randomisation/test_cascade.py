@@ -10,7 +10,7 @@ from torch import nn
 import pytest_xai as xai
 from fixtures import models
 from fixtures.right import gradient, smooth_gradient
-from pytest_xai.checks.randomisation._engine import GRADIENT, said_of_kept
+from pytest_xai.checks.randomisation._engine import GRADIENT, notes_on_kept
 from pytest_xai.protocol import named
 
 CHECK = "mprt_cascading"
@@ -226,10 +226,10 @@ def test_what_could_not_be_drawn_is_said(verdict):
     [(1, "a"), (4, "a, b, c, d"), (5, "a, b, c, d and 1 more"), (7, "a, b, c, d and 3 more")],
 )
 def test_four_of_what_could_not_be_drawn_are_named(count, said):
-    assert said_of_kept(dict.fromkeys("abcdefg"[:count])) == (
+    assert notes_on_kept(dict.fromkeys("abcdefg"[:count])) == (
         f"Not drawn anew, as nothing says how: {said}.",
     )
-    assert said_of_kept({}) == ()
+    assert notes_on_kept({}) == ()
 
 
 def test_the_gradient_of_outputs_that_ignore_the_inputs_is_zero():

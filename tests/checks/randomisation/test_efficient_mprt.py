@@ -48,14 +48,14 @@ def test_the_entropy_of_a_constant_is_0():
 
 
 def test_the_figure_is_the_share_of_draws_that_raise_the_entropy(finding, digits, by_hand):
-    _, redrawn, halves = by_hand
+    _, reinitialised, halves = by_hand
     found, bench = finding(CHECK, gradient, digits)
     names = ["conv1", "conv2", "fc1", "fc2"]
     before, after, lasts = [], [], []
     for group in halves(bench):
         before += [by_numpy(m) for m in gradient(digits.model, group.inputs, group.targets)]
         draws = [
-            gradient(redrawn(group, names, draw=draw), group.inputs, group.targets)
+            gradient(reinitialised(group, names, draw=draw), group.inputs, group.targets)
             for draw in range(4)
         ]
         after += [[by_numpy(maps[place]) for maps in draws] for place in range(16)]

@@ -27,7 +27,7 @@ def test_what_does_not_look_at_the_model_fails(spec, verdict, digits):
 
 
 def test_the_figure_is_the_mean_over_the_steps(finding, digits, by_hand):
-    correlations, redrawn, halves = by_hand
+    correlations, reinitialised, halves = by_hand
     found, bench = finding(CHECK, gradient, digits)
     names = ["conv1", "conv2", "fc1", "fc2"]
     steps = [
@@ -35,7 +35,7 @@ def test_the_figure_is_the_mean_over_the_steps(finding, digits, by_hand):
             [
                 correlations(
                     gradient(digits.model, group.inputs, group.targets),
-                    gradient(redrawn(group, names[:count]), group.inputs, group.targets),
+                    gradient(reinitialised(group, names[:count]), group.inputs, group.targets),
                 )
                 for group in halves(bench)
             ]

@@ -29,14 +29,14 @@ def test_what_hardly_looks_at_the_model_fails(spec, verdict, digits):
 
 
 def test_the_figure_is_the_mean_over_the_layers(finding, digits, by_hand):
-    correlations, redrawn, halves = by_hand
+    correlations, reinitialised, halves = by_hand
     found, bench = finding(CHECK, gradient, digits)
     layers = [
         torch.cat(
             [
                 correlations(
                     gradient(digits.model, group.inputs, group.targets),
-                    gradient(redrawn(group, [name]), group.inputs, group.targets),
+                    gradient(reinitialised(group, [name]), group.inputs, group.targets),
                 )
                 for group in halves(bench)
             ]

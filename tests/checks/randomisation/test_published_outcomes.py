@@ -15,9 +15,8 @@ from studies.published_outcomes import (
     verdict_of,
 )
 
-PAGE = (Path(__file__).parents[3] / "docs" / "evidence" / "published-outcomes.md").read_text(
-    "utf-8"
-)
+EVIDENCE = Path(__file__).parents[3] / "docs" / "evidence"
+PAGE = (EVIDENCE / "published-outcomes.md").read_text("utf-8")
 PLACES = [(subject, check) for subject, checks in CHECKS.items() for check in checks]
 # Others may add in another order: a rank or two of a map changes.
 ROUNDING = 0.03

@@ -8,7 +8,7 @@ from skimage.feature import hog
 from skimage.metrics import structural_similarity
 
 from pytest_xai.checks.randomisation import _similarities
-from pytest_xai.checks.randomisation._similarities import FIGURE, SIGNED, Form
+from pytest_xai.checks.randomisation._similarities import FIGURE, SIGNED, PreparedMaps
 
 
 @pytest.fixture
@@ -23,7 +23,7 @@ def unit(image):
 
 
 def test_all_are_what_the_libraries_compute(pair):
-    found = Form(pair[0]).like(Form(pair[1]))
+    found = PreparedMaps(pair[0]).like(PreparedMaps(pair[1]))
     assert set(found) == {FIGURE, SIGNED, "without sign", "Pearson", "HOG", "SSIM"}
     for place in range(4):
         a, b = (maps[place].sum(0).numpy() for maps in pair)
@@ -44,11 +44,11 @@ def test_large_maps_have_cells_of_16_pixels():
     torch.manual_seed(0)
     a, b = torch.rand(1, 1, 80, 70).double(), torch.rand(1, 1, 80, 70).double()
     expected = spearmanr(*(hog(unit(i[0, 0].numpy()), pixels_per_cell=(16, 16)) for i in (a, b)))
-    assert Form(a).like(Form(b))["HOG"].item() == pytest.approx(expected.statistic)
+    assert PreparedMaps(a).like(PreparedMaps(b))["HOG"].item() == pytest.approx(expected.statistic)
 
 
 def test_maps_that_are_turned_over_are_alike_in_the_figure(pair):
-    found = Form(pair[0]).like(Form(-pair[0]))
+    found = PreparedMaps(pair[0]).like(PreparedMaps(-pair[0]))
     for name in (FIGURE, "without sign"):
         assert torch.allclose(found[name], torch.ones(4).double())
     for name in (SIGNED, "Pearson"):
@@ -67,12 +67,12 @@ def test_maps_that_are_turned_over_are_alike_in_the_figure(pair):
 )
 def test_each_kind_of_input_has_what_is_defined_for_it(shape, names):
     maps = torch.rand(shape).double()
-    assert set(Form(maps).like(Form(maps))) == names
+    assert set(PreparedMaps(maps).like(PreparedMaps(maps))) == names
 
 
 def test_without_scikit_image_there_is_no_hog(pair, monkeypatch):
     monkeypatch.setattr(_similarities, "find_spec", lambda name: None)
-    assert set(Form(pair[0]).like(Form(pair[1]))) == {
+    assert set(PreparedMaps(pair[0]).like(PreparedMaps(pair[1]))) == {
         FIGURE,
         SIGNED,
         "without sign",
@@ -85,15 +85,15 @@ def test_maps_whose_pixels_change_sign_by_themselves_are_not_alike_in_the_figure
     """Where evidence is for and where against counts, though the absolute values are equal."""
     torch.manual_seed(0)
     maps = torch.randn(4, 1, 32, 32).double()
-    found = Form(maps * torch.randn_like(maps).sign()).like(Form(maps))
+    found = PreparedMaps(maps * torch.randn_like(maps).sign()).like(PreparedMaps(maps))
     assert torch.allclose(found["without sign"], torch.ones(4).double())
     assert (found[FIGURE] < 0.2).all()
 
 
 def test_a_constant_map_is_like_a_constant_original_alone(pair):
-    constant = Form(torch.ones_like(pair[0]))
-    assert all(values.isnan().all() for values in constant.like(Form(pair[1])).values())
-    for other, figure in ((Form(pair[1]), 0), (Form(torch.zeros_like(pair[0])), 1)):
+    constant = PreparedMaps(torch.ones_like(pair[0]))
+    assert all(values.isnan().all() for values in constant.like(PreparedMaps(pair[1])).values())
+    for other, figure in ((PreparedMaps(pair[1]), 0), (PreparedMaps(torch.zeros_like(pair[0])), 1)):
         found = other.like(constant)
         assert found.pop(FIGURE).tolist() == [figure] * 4
         assert all(values.isnan().all() for values in found.values())
@@ -101,4 +101,4 @@ def test_a_constant_map_is_like_a_constant_original_alone(pair):
 
 def test_a_map_has_one_sign_where_no_pixels_are_opposite():
     maps = torch.tensor([[0.0, 1, 2], [-1, 0, -2], [-1, 0, 1], [0, 0, 0]])
-    assert Form(maps).one_sign.tolist() == [True, True, False, True]
+    assert PreparedMaps(maps).one_sign.tolist() == [True, True, False, True]

@@ -42,13 +42,13 @@ def averaged(model, group):
 
 
 def test_the_figure_is_that_of_means_over_noisy_inputs(finding, digits, by_hand):
-    correlations, redrawn, halves = by_hand
+    correlations, reinitialised, halves = by_hand
     found, bench = finding(CHECK, gradient, digits)
     names = ["conv1", "conv2", "fc1", "fc2"]
     steps = [
         torch.cat(
             [
-                correlations(averaged(digits.model, g), averaged(redrawn(g, names[:count]), g))
+                correlations(averaged(digits.model, g), averaged(reinitialised(g, names[:count]), g))
                 for g in halves(bench)
             ]
         )

@@ -225,7 +225,7 @@ def test_inputs_of_one_value_have_no_range(verdict):
     assert "pass Subject(bounds=(low, high))" in nothing.reason
 
 
-def test_each_round_of_images_has_its_own_path(recorder, assign, digits):
+def test_each_round_of_images_has_its_own_path(recorder, task_of, digits):
     asked = recorder(smooth_gradient, stochastic=True)
     bench = xai.Bench(digits)
     try:

@@ -5,7 +5,7 @@ import torch
 
 from fixtures.right import gradient, input_x_gradient
 from fixtures.wrong.robustness import amplified, wavering
-from pytest_xai.measures.reference_maps import partners
+from pytest_xai.measures.reference_maps import other_images
 
 CHECK = "local_lipschitz"
 
@@ -48,7 +48,7 @@ def test_the_product_with_a_linear_model_is_bounded_by_its_largest_weight(
     assert torch.allclose(found.values, torch.stack(ratios).amax(0))
     assert (found.values <= weight.abs().amax(1)).all()
     own = asked.maps[0]
-    other = own[partners(bench.targets)]
+    other = own[other_images(bench.targets)]
     other = other * (own.norm(dim=1) / other.norm(dim=1))[:, None]
     longest = torch.stack([step.norm(dim=1) for step in steps]).amax(0)
     assert torch.allclose(found.limits, (own - other).norm(dim=1) / 2 / longest)

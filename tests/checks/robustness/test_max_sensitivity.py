@@ -5,7 +5,7 @@ import torch
 
 from fixtures.right import gradient, input_x_gradient
 from fixtures.wrong.robustness import amplified, turned_once_in
-from pytest_xai.measures.reference_maps import partners
+from pytest_xai.measures.reference_maps import other_images
 
 CHECK = "max_sensitivity"
 
@@ -42,7 +42,7 @@ def test_the_figure_and_its_null_by_hand(subject, finding, recorder, request):
     counts = changes.where(torch.stack(held, 1), 0)
     assert torch.allclose(found.values, counts.amax(1) / size)
     unit = own / size[:, None]
-    null = (unit - unit[partners(bench.targets)]).norm(dim=1)
+    null = (unit - unit[other_images(bench.targets)]).norm(dim=1)
     assert torch.allclose(found.limits, null / 2)
     which = counts.argmax(1)
     expected = torch.stack([others[place][row] for row, place in enumerate(which.tolist())])

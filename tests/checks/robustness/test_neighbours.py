@@ -8,13 +8,13 @@ from torch import nn
 
 import pytest_xai as xai
 from fixtures import models
+from fixtures.controls import WRONG
 from fixtures.right import gradient, input_x_gradient, integrated_gradients, smooth_gradient
-from fixtures.wrong import WRONG
 from fixtures.wrong.robustness import amplified, restless, turned_once_in, wavering
 from pytest_xai import checks, explainers
 from pytest_xai.checks.robustness._neighbours import COPIES, largest, neighbours, perturbed
 from pytest_xai.core.seeds import seeded
-from pytest_xai.engine.run_check import judge
+from pytest_xai.engine.run_check import run_check
 from pytest_xai.errors import InvalidArgument, NotApplicable
 from pytest_xai.protocol import named
 
@@ -33,13 +33,13 @@ ALL = ("continuity", *SIX)
 
 
 @pytest.fixture
-def verdicts(assign):
+def verdicts(task_of):
     """Verdicts of several checks on one explainer, on one bench."""
 
     def run(names, explainer, subject):
         bench = xai.Bench(subject)
         try:
-            return {name: judge(bench, named(explainer), assign(name)) for name in names}
+            return {name: run_check(bench, task_of(name, named(explainer))) for name in names}
         finally:
             bench.close()
 

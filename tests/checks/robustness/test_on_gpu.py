@@ -8,7 +8,7 @@ import pytest_xai as xai
 from fixtures.right import input_x_gradient
 from fixtures.wrong.robustness import amplified
 from pytest_xai import checks
-from pytest_xai.engine.run_check import judge
+from pytest_xai.engine.run_check import run_check
 from pytest_xai.protocol import named
 
 ROBUSTNESS = tuple(check.name for check in checks.all() if check.family == "robustness")
@@ -27,13 +27,13 @@ def moved(subject, device):
 
 
 @pytest.fixture
-def outcomes(assign):
+def outcomes(task_of):
     """Outcome and figure of each check, on one bench."""
 
     def run(names, explainer, subject):
         bench = xai.Bench(subject)
         try:
-            judged = {name: judge(bench, named(explainer), assign(name)) for name in names}
+            judged = {name: run_check(bench, task_of(name, named(explainer))) for name in names}
         finally:
             bench.close()
         assert all(verdict.outcome != "error" for verdict in judged.values())

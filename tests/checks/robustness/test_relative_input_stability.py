@@ -4,7 +4,7 @@ import torch
 
 from fixtures.right import gradient, input_x_gradient
 from fixtures.wrong.robustness import amplified, restless
-from pytest_xai.measures.reference_maps import partners
+from pytest_xai.measures.reference_maps import other_images
 
 CHECK = "relative_input_stability"
 
@@ -53,7 +53,7 @@ def test_the_figure_and_its_limit_by_hand(finding, recorder, digits_double):
     reach = steps.amax(1)
     floor = torch.maximum(steps, reach[:, None] / 2)
     assert torch.allclose(found.values, (changes / floor).amax(1))
-    other = own[partners(bench.targets)]
+    other = own[other_images(bench.targets)]
     other = other * (own.norm(dim=1) / other.norm(dim=1))[:, None]
     null = ((own - other) / divisor).norm(dim=1)
     assert torch.allclose(found.limits, null / 2 / reach)

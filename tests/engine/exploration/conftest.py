@@ -1,10 +1,10 @@
-"""Small fields, so that a run over all of them takes a second."""
+"""Small collections, so that a run over all of them takes a second."""
 
 import pytest
 import torch
 
 from pytest_xai import subjects
-from pytest_xai.engine import exploration
+from pytest_xai.core.subject import Subject
 from pytest_xai.engine.exploration import generated_networks, known_maps
 from pytest_xai.networks import STRUCTURES
 
@@ -20,9 +20,7 @@ def small(monkeypatch):
     monkeypatch.setattr(generated_networks, "NETWORKS", 1)
     monkeypatch.setattr(known_maps, "probes", lambda: made)
     digits = subjects.load_digits()
-    few = exploration.example.Subject(
-        digits.model, digits.inputs[:4], targets=digits.targets[:4], name="digits"
-    )
+    few = Subject(digits.model, digits.inputs[:4], targets=digits.targets[:4], name="digits")
     monkeypatch.setattr(subjects, "load_digits", lambda: few)
     return chosen
 

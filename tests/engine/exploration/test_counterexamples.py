@@ -9,7 +9,8 @@ import pytest
 
 from fixtures.wrong import hooked
 from pytest_xai import check_explainer, checks
-from pytest_xai.engine.exploration import Wanted, generated_networks, on_networks
+from pytest_xai.engine.exploration import generated_networks, on_networks
+from pytest_xai.engine.task import Task
 from pytest_xai.networks import STRUCTURES
 from pytest_xai.protocol import named
 from pytest_xai.registry import find
@@ -59,8 +60,8 @@ def test_a_defect_is_shown_by_few_layers(name, monkeypatch):
     monkeypatch.setattr(generated_networks, "STRUCTURES", {structure: STRUCTURES[structure]})
     checks.all()
     explain = named(getattr(hooked, name))
-    wanted = Wanted(explainer=explain, checks={SUM: find(SUM)}, seed=0)
-    (verdict,) = on_networks(wanted, {SUM: None}, networks=0)
+    task = Task(check=find(SUM), explainer=explain, asserted=True)
+    (verdict,) = on_networks([task], networks=0)
     snippet, there = smallest(verdict)
     assert verdict.outcome == "failed"
     assert there <= layers
@@ -98,5 +99,5 @@ def test_every_snippet_of_the_gallery_runs_as_printed(tmp_path):
 @pytest.mark.slow
 def test_a_right_explainer_of_many_passes_stays_within_the_budget():
     report = check_explainer("captum:IntegratedGradients", on_fail="ignore")
-    assert sum(each.evaluations.model for each in report) <= report.settings.budget
+    assert sum(each.evaluations.model for each in report) <= report.run.budget
     assert {each.outcome for each in report if each.asserted} <= {"passed", "not_applicable"}

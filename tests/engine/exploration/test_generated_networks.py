@@ -5,8 +5,9 @@ import torch
 
 from fixtures.right import gradient
 from pytest_xai import checks
-from pytest_xai.engine.exploration import Wanted, on_networks
+from pytest_xai.engine.exploration import on_networks
 from pytest_xai.engine.exploration.example import Example
+from pytest_xai.engine.task import Task
 from pytest_xai.errors import CheckFailed
 from pytest_xai.protocol import named
 from pytest_xai.registry import find
@@ -17,8 +18,11 @@ FAST = ("finite", "shape", "deterministic")
 
 def explored(explain, *names, budget=None):
     checks.all()
-    wanted = Wanted(explainer=named(explain), checks={name: find(name) for name in names}, seed=0)
-    verdicts = on_networks(wanted, dict.fromkeys(names, budget))
+    tasks = [
+        Task(check=find(name), explainer=named(explain), asserted=True, budget=budget)
+        for name in names
+    ]
+    verdicts = on_networks(tasks)
     assert [verdict.check for verdict in verdicts] == list(names)
     return verdicts
 
@@ -35,7 +39,7 @@ def test_a_right_explainer_passes_on_all():
             "networks",
             None,
         )
-        assert verdict.reason == "Held on 4 of 4 networks."
+        assert verdict.reason == "The check passes on 4 of 4 networks."
 
 
 def test_the_counterexample_is_small_and_its_snippet_shows_it(nan_behind_pools):
@@ -58,7 +62,7 @@ def test_an_explainer_of_images_is_not_blamed_for_tables():
     (verdict,) = explored(images_only, "finite")
     assert verdict.outcome == "passed"
     assert (
-        " left out: inputs that are no images: explainer 'images_only' raised RuntimeError: "
+        " left out: inputs that are not images: explainer 'images_only' raised RuntimeError: "
         "four axes, please." in verdict.reason
     )
 
@@ -71,7 +75,7 @@ def test_an_error_has_a_snippet_and_its_traceback():
     for verdict in verdicts:
         assert verdict.outcome == "error"
         assert verdict.reason.startswith(
-            "explainer 'raises' raised ValueError: no map. So it is on"
+            "explainer 'raises' raised ValueError: no map. The same outcome"
         )
         assert 'raise ValueError("no map' in verdict.traceback
         assert verdict.counterexample["network"].startswith("1 layer ")

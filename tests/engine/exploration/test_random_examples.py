@@ -1,4 +1,4 @@
-"""The walk through random networks is the same everywhere, and leaves nothing behind."""
+"""The order of the random networks is the same everywhere, and leaves nothing behind."""
 
 import os
 import random
@@ -9,13 +9,14 @@ import numpy as np
 import pytest
 import torch
 
-from pytest_xai.engine.exploration.random_examples import walk
+from pytest_xai.engine.exploration.generated_networks import visit_random_examples
 
 SCRIPT = """
 import hashlib
-from pytest_xai.engine.exploration.random_examples import walk
+from pytest_xai.engine.exploration.generated_networks import visit_random_examples
 seen = []
-walk(seen.append, kinds=frozenset({"table", "signal", "image", "volume"}), networks=40)
+kinds = frozenset({"table", "signal", "image", "volume"})
+visit_random_examples(seen.append, kinds=kinds, networks=40)
 print(hashlib.sha256("".join(each.script() for each in seen).encode()).hexdigest(), len(seen))
 """
 
@@ -45,13 +46,13 @@ def test_it_depends_on_no_hash_and_on_no_module_of_the_user(tmp_path):
 
 def test_the_inputs_are_of_the_kinds_that_were_asked_for():
     seen = []
-    walk(seen.append, kinds=frozenset({"volume", "table"}), networks=8)
+    visit_random_examples(seen.append, kinds=frozenset({"volume", "table"}), networks=8)
     assert {example.plan.kind for example in seen} == {"volume", "table"}
 
 
 def test_they_differ_and_have_most_structures():
     seen = []
-    walk(seen.append, kinds=frozenset({"table", "signal", "image"}), networks=30)
+    visit_random_examples(seen.append, kinds=frozenset({"table", "signal", "image"}), networks=30)
     assert len({example.plan for example in seen}) > 22
     assert len(set().union(*(example.plan.structures for example in seen))) > 20
     assert {example.images for example in seen} == {1, 2, 3}
@@ -60,7 +61,7 @@ def test_they_differ_and_have_most_structures():
 
 def test_the_global_generators_stay_as_they_are():
     before = random.getstate(), torch.get_rng_state(), np.random.get_state()[1].tolist()
-    walk(lambda example: None, kinds=frozenset({"table"}), networks=5)
+    visit_random_examples(lambda example: None, kinds=frozenset({"table"}), networks=5)
     assert random.getstate() == before[0]
     assert torch.equal(torch.get_rng_state(), before[1])
     assert np.random.get_state()[1].tolist() == before[2]

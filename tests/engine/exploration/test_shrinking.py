@@ -1,7 +1,6 @@
 """From a failing example to the simplest."""
 
-import pytest
-
+from fixtures.loops import in_one_test
 from pytest_xai.engine.exploration.example import Example
 from pytest_xai.engine.exploration.shrinking import simplest
 from pytest_xai.networks import STRUCTURES, Plan, Step
@@ -17,7 +16,7 @@ def having(*structures):
     return lambda example: set(structures) <= example.plan.structures
 
 
-@pytest.mark.parametrize("structure", sorted(STRUCTURES))
+@in_one_test("structure", sorted(STRUCTURES))
 def test_every_structure_is_left_with_little_beside_it(structure):
     plan = STRUCTURES[structure]
     found = simplest(having(structure), Example(plan=plan, images=2, zeros=False))

@@ -4,7 +4,6 @@ from fixtures import right
 from pytest_xai import explainers
 from pytest_xai.core.verdict import Verdict
 from pytest_xai.engine.exploration.example import Example
-from pytest_xai.engine.exploration.exploration_task import Wanted
 from pytest_xai.engine.exploration.snippet import snippet
 from pytest_xai.networks import STRUCTURES
 from pytest_xai.protocol import named
@@ -18,8 +17,7 @@ def verdict_of(**fields):
 
 
 def lines(explainer, *, seed=0, **fields):
-    wanted = Wanted(explainer=named(explainer), checks={}, seed=seed)
-    text = snippet(EXAMPLE, wanted, verdict_of(**fields))
+    text = snippet(EXAMPLE, named(explainer), verdict_of(**fields), seed=seed)
     compile(text, "snippet", "exec")
     return text.splitlines()
 
@@ -50,7 +48,7 @@ def test_it_ends_with_the_call_that_fails():
     call = 'xai.check_explainer(explainer, subject, checks=["finite"]'
     assert found[-1] == f"{call})"
     assert lines(right.gradient, seed=5, figure=0.75, limit=0.5)[-1] == f"{call}, seed=5)"
-    found = lines(right.gradient, outcome="error", reason="explainer 'e' raised X: y\nmore")
+    found = lines(right.gradient, outcome="error", summary="explainer 'e' raised X: y\nmore")
     assert found[-2] == "# explainer 'e' raised X: y"
 
 

@@ -37,7 +37,7 @@ def test_every_exact_check_runs_in_all_places_and_sampled_ones_on_the_digits():
 
 
 @pytest.mark.usefixtures("small")
-def test_a_selection_that_leaves_nothing_for_the_fields_is_of_the_digits():
+def test_a_selection_that_leaves_nothing_for_the_collections_is_of_the_digits():
     assert list(outcomes(check_explainer(gradient, checks=["random_logit"]))) == [
         ("random_logit", "digits")
     ]
@@ -143,9 +143,10 @@ def test_who_is_class_agnostic_is_not_asked_for_another_map():
 def test_pytest_need_not_be_there():
     code = (
         "import sys\n"
-        "from pytest_xai import exploration, check_explainer\n"
-        "exploration.networks.NETWORKS = 1\n"
-        "exploration.networks.STRUCTURES = {}\n"
+        "from pytest_xai import check_explainer\n"
+        "from pytest_xai.engine.exploration import generated_networks\n"
+        "generated_networks.NETWORKS = 1\n"
+        "generated_networks.STRUCTURES = {}\n"
         "report = check_explainer('captum:Saliency', checks=['shape'])\n"
         "print(report, 'pytest' in sys.modules)\n"
     )

@@ -66,5 +66,5 @@ def test_superpixels_of_a_constant_image():
 
 @pytest.mark.parametrize("shape", [(1, 4), (1, 1, 4), (1, 1, 4, 4, 4)])
 def test_superpixels_are_of_images(shape):
-    with pytest.raises(NotApplicable, match="superpixels are made of images only"):
+    with pytest.raises(NotApplicable, match="superpixels exist for images only"):
         superpixels(torch.ones(shape), 4)

@@ -200,7 +200,9 @@ def test_a_functional_sum_would_be_wrong_and_is_refused():
     )
     right = gradient_times_input(model, inputs, targets)
     assert (wrong - right).abs().max() > right.abs().max()
-    with pytest.raises(NotApplicable, match="do more than move values: add. A sum can be captum's"):
+    with pytest.raises(
+        NotApplicable, match="do more than move values: add. Write sums as captum's"
+    ):
         lrp(model, inputs, targets)
 
 
@@ -231,7 +233,7 @@ def test_functions_that_could_be_modules_are_refused(function, name, module):
     with pytest.raises(InvalidArgument) as caught:
         lrp(Residual(function).double(), *case(5))
     assert f"model: got calls of {name}" in str(caught.value)
-    assert f"expected modules ({module}), since LRP would silently take" in str(caught.value)
+    assert f"expected modules ({module}), since LRP would silently use" in str(caught.value)
 
 
 @pytest.mark.parametrize(
@@ -247,17 +249,19 @@ def test_modules_without_a_rule_are_named(module):
 
 
 def test_a_layer_that_is_used_twice_is_named():
-    with pytest.raises(NotApplicable, match="cannot follow a module used twice: first"):
+    with pytest.raises(NotApplicable, match="does not support a module that is used twice: first"):
         lrp(Reused(layer=True).double(), *case(5))
 
 
 @pytest.mark.parametrize("rule", ["gamma", "alpha1beta0"])
 def test_negative_inputs_of_a_layer_are_refused_where_signs_matter(rule):
     model, (inputs, targets) = network(), case(5)
-    with pytest.raises(NotApplicable, match="only for inputs >= 0; negative inputs reach 0$"):
+    with pytest.raises(
+        NotApplicable, match="only for inputs >= 0; these layers have negative inputs: 0$"
+    ):
         lrp(model, inputs - 0.5, targets, rule=rule)
     unrectified = nn.Sequential(nn.Linear(5, 7), nn.Linear(7, 3)).double()
-    with pytest.raises(NotApplicable, match="negative inputs reach 1$"):
+    with pytest.raises(NotApplicable, match="these layers have negative inputs: 1$"):
         lrp(unrectified, inputs, targets, rule=rule)
     lrp(model, inputs - 0.5, targets)
 

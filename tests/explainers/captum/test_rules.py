@@ -141,7 +141,7 @@ def hooks(model):
 @pytest.mark.parametrize("spec", ["captum:DeepLift", "captum:DeepLiftShap"])
 def test_deep_lift_cannot_follow_a_reused_module(spec):
     model = Reused().double()
-    with pytest.raises(NotApplicable, match=r"uses a module twice; .*: A Module ReLU\(\)"):
+    with pytest.raises(NotApplicable, match=r"use a module twice; .*: A Module ReLU\(\)"):
         call(spec, model, inputs_of(2, 4), torch.tensor([0, 1]))
     assert hooks(model) == 0
 

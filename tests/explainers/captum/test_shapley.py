@@ -156,7 +156,9 @@ def test_options():
 
 
 def test_a_single_feature_is_not_for_kernel_shap():
-    with pytest.raises(NotApplicable, match="there is a single one"):
+    with pytest.raises(
+        NotApplicable, match="needs at least two features, and these inputs have one"
+    ):
         explain(KERNEL, additive(), torch.ones(1, 1, 4, 4), blocks=1)
     maps = explain(SAMPLED, additive(), torch.ones(1, 1, 2, 2), blocks=1)
     assert torch.allclose(maps, torch.full_like(maps, 1 + torch.tensor(1.0).sin()))

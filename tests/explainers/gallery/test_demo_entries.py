@@ -1,10 +1,11 @@
 import pytest
 
+from fixtures.loops import in_one_test
 from pytest_xai import checks, explainers
 from pytest_xai.explainers.gallery.catalogue import Library
 from pytest_xai.explainers.gallery.demo_entries import EXPECTED_FAILURES, GALLERY, QUICK
 from pytest_xai.plugin.demo import fill, left_out
-from pytest_xai.plugin.model_repo import Registry
+from pytest_xai.plugin.model_repo import ModelRepo
 
 SUBJECTS = {"digits", "shapes"}
 
@@ -20,14 +21,12 @@ def test_the_quick_demo_is_a_part_of_it():
     assert {each.name for each in QUICK} < {each.name for each in GALLERY}
 
 
-@pytest.mark.parametrize("each", [*QUICK, *GALLERY], ids=lambda each: each.name)
+@in_one_test("each", [*QUICK, *GALLERY], ids=lambda each: each.name)
 def test_every_explainer_is_built(each):
     assert explainers.get(each.spec, **each.options).name == each.spec
 
 
-@pytest.mark.parametrize(
-    "known", EXPECTED_FAILURES, ids=lambda known: f"{known.explainer}-{known.check}"
-)
+@in_one_test("known", EXPECTED_FAILURES, ids=lambda known: f"{known.explainer}-{known.check}")
 def test_known_failures_are_of_a_demo_and_have_reasons(known):
     assert known.explainer in {each.name for each in GALLERY}
     assert known.check in checks.names()
@@ -37,10 +36,10 @@ def test_known_failures_are_of_a_demo_and_have_reasons(known):
 
 @pytest.mark.parametrize("gallery", [False, True])
 def test_a_registry_filled_with_a_demo(gallery):
-    registry = Registry()
-    fill(registry, gallery=gallery)
-    assert set(registry.subjects) == (SUBJECTS if gallery else {"digits"})
-    assert list(registry.explainers) == [each.name for each in (GALLERY if gallery else QUICK)]
+    repo = ModelRepo()
+    fill(repo, gallery=gallery)
+    assert set(repo.subjects) == (SUBJECTS if gallery else {"digits"})
+    assert list(repo.explainers) == [each.name for each in (GALLERY if gallery else QUICK)]
     assert left_out(gallery=gallery) == []
 
 
@@ -51,12 +50,12 @@ def test_explainers_of_a_library_that_is_missing_are_left_out_and_named(monkeypa
         "version",
         property(lambda self: None if self.distribution == "captum" else installed(self)),
     )
-    registry = Registry()
-    fill(registry, gallery=False)
+    repo = ModelRepo()
+    fill(repo, gallery=False)
     kept = [each.name for each in QUICK if not each.spec.startswith("captum:")]
-    assert list(registry.explainers) == kept
+    assert list(repo.explainers) == kept
     gone = len(QUICK) - len(kept)
     assert left_out(gallery=False) == [
         f'left out: {gone} explainers of captum, for which: pip install "pytest-xai[captum]"'
     ]
-    assert {expected.explainer for expected in registry.expectations} <= set(kept)
+    assert {expected.explainer for expected in repo.expectations} <= set(kept)

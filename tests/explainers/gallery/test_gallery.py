@@ -10,6 +10,7 @@ import pytest
 import torch
 from torch import nn
 
+from fixtures.loops import in_one_test
 from pytest_xai import checks, explainers
 from pytest_xai.errors import InvalidArgument, MissingDependency, NotApplicable, UnknownName
 from pytest_xai.explainers.gallery import catalogue
@@ -116,18 +117,13 @@ def test_names_are_those_of_known_libraries_in_their_order():
     assert sorted(prefixes, key=list(catalogue.LIBRARIES).index) == prefixes
 
 
-@pytest.mark.parametrize(
-    "spec, kind",
-    [
-        (spec, kind)
-        for spec in ALL
-        for kind in SHAPES
-        # captum's LRP takes signals and volumes, but not their convolutions: tested with it.
-        if kind in ENTRIES[spec].inputs - {"captum:LRP": {"signal", "volume"}}.get(spec, set())
-    ],
-)
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("spec", ALL)
+@in_one_test("dtype", [torch.float32, torch.float64])
+@in_one_test("kind", SHAPES)
 def test_map_shape_dtype_and_finite(spec, kind, dtype):
+    # captum's LRP takes signals and volumes, but not their convolutions: tested with it.
+    if kind not in ENTRIES[spec].inputs - {"captum:LRP": {"signal", "volume"}}.get(spec, set()):
+        return
     model, inputs, targets = case(kind, dtype=dtype)
     maps = call(get(spec, kind), model, inputs, targets)
     assert maps.shape in {inputs.shape, (3, 1, *inputs.shape[2:])}
@@ -136,7 +132,7 @@ def test_map_shape_dtype_and_finite(spec, kind, dtype):
     assert maps.abs().sum() > 0
 
 
-@pytest.mark.parametrize(
+@in_one_test(
     "spec, kind",
     [(spec, kind) for spec in ALL for kind in SHAPES if kind not in ENTRIES[spec].inputs],
 )
@@ -145,7 +141,7 @@ def test_other_kinds_of_inputs_are_refused(spec, kind):
         call(get(spec), *case(kind))
 
 
-@pytest.mark.parametrize("spec", ALL)
+@in_one_test("spec", ALL)
 def test_no_traces(spec):
     model, inputs, targets = case_of(spec, dtype=torch.float32)
     state = {name: value.clone() for name, value in model.state_dict().items()}
@@ -166,7 +162,7 @@ def test_no_traces(spec):
         assert not module._backward_hooks
 
 
-@pytest.mark.parametrize("spec", ALL)
+@in_one_test("spec", ALL)
 def test_gradients_disabled_by_the_caller_change_nothing(spec):
     model, inputs, targets = case_of(spec)
     seed(1)
@@ -178,7 +174,7 @@ def test_gradients_disabled_by_the_caller_change_nothing(spec):
     assert torch.is_grad_enabled()
 
 
-@pytest.mark.parametrize("spec", [spec for spec in ALL if spec not in STOCHASTIC])
+@in_one_test("spec", [spec for spec in ALL if spec not in STOCHASTIC])
 def test_deterministic_explainers_draw_nothing(spec):
     model, inputs, targets = case_of(spec)
     before = torch.get_rng_state(), np.random.get_state()[1].copy(), random.getstate()
@@ -188,7 +184,7 @@ def test_deterministic_explainers_draw_nothing(spec):
     assert random.getstate() == before[2]
 
 
-@pytest.mark.parametrize("spec", STOCHASTIC)
+@in_one_test("spec", STOCHASTIC)
 def test_stochastic_explainers_draw_from_the_global_generators(spec):
     maps, example = [], case_of(spec)
     for number in (1, 1, 2):
@@ -198,7 +194,7 @@ def test_stochastic_explainers_draw_from_the_global_generators(spec):
     assert not torch.equal(maps[0], maps[2])
 
 
-@pytest.mark.parametrize("spec", [spec for spec in ALL if spec != "control:RandomMap"])
+@in_one_test("spec", [spec for spec in ALL if spec != "control:RandomMap"])
 def test_an_image_alone_has_the_same_map(spec):
     model, inputs, targets = case_of(spec)
     explainer = get(spec)
@@ -213,7 +209,7 @@ def test_an_image_alone_has_the_same_map(spec):
         assert torch.allclose(alone, together[row : row + 1], rtol=0, atol=1e-12)
 
 
-@pytest.mark.parametrize("spec", ALL)
+@in_one_test("spec", ALL)
 def test_target_matters_unless_it_is_said_not_to(spec):
     model, inputs, _ = case_of(spec)
     explainer = get(spec)
@@ -226,7 +222,7 @@ def test_target_matters_unless_it_is_said_not_to(spec):
     assert torch.equal(maps[1], maps[2]) == blind
 
 
-@pytest.mark.parametrize("spec", ALL)
+@in_one_test("spec", ALL)
 def test_claims_name_checks_that_are_claimed_and_papers_of_the_bibliography(spec):
     claimable = {check.name for check in checks.all() if check.scope == "claimed"}
     entry = ENTRIES[spec]
@@ -287,7 +283,7 @@ def counted(explainer, model, inputs, targets):
 PLAIN_COST = re.compile(r"(\d+) forward(?: \+ (\d+) backward)?|none")
 
 
-@pytest.mark.parametrize("spec", ALL)
+@in_one_test("spec", ALL)
 def test_declared_cost_is_the_counted_one(spec):
     """Costs in words beyond numbers are counted in the tests of their own explainers."""
     explainer = get(spec)
@@ -376,7 +372,7 @@ def no_library(monkeypatch):
     return remove
 
 
-@pytest.mark.parametrize("spec", OF_LIBRARIES)
+@in_one_test("spec", OF_LIBRARIES)
 def test_a_missing_library_is_told_when_an_explainer_is_called(spec, no_library):
     prefix = spec.partition(":")[0]
     no_library(MODULES.get(prefix, prefix))

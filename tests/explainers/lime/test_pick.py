@@ -78,8 +78,8 @@ def test_zero_maps_are_chosen_last():
 @pytest.mark.parametrize(
     "maps, options, message",
     [
-        ([[1.0]], {}, "maps: got list, expected a floating tensor"),
-        (torch.ones(2, 2).long(), {}, "maps: got torch.int64, expected a floating tensor"),
+        ([[1.0]], {}, "maps: got list, expected a floating-point tensor"),
+        (torch.ones(2, 2).long(), {}, "maps: got torch.int64, expected a floating-point tensor"),
         (torch.ones(2), {}, r"maps: got shape \(2,\)"),
         (torch.ones(0, 2), {}, r"maps: got shape \(0, 2\)"),
         (torch.tensor([[torch.nan]]), {}, "maps: got NaN or infinite values"),

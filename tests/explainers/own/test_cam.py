@@ -175,11 +175,11 @@ class Functional(nn.Module):
     [
         (
             spatial(nn.Flatten(), nn.Linear(288, 3)),
-            "is the mean over places of no module's output (modules that give maps: 0, 1)",
+            "not the mean over positions of any module's output (modules whose output is a map: 0",
         ),
         (
             spatial(nn.AdaptiveMaxPool2d(1), nn.Flatten(), nn.Linear(6, 3)),
-            "CAM needs maps; the input of '4' is pooled from maps of a single place",
+            "CAM needs maps; the input of '4' is pooled from maps of a single position",
         ),
         (
             spatial(
@@ -189,11 +189,11 @@ class Functional(nn.Module):
                 nn.ReLU(),
                 nn.Linear(6, 3),
             ),
-            "the input of '6', 6 features, is the mean over places of no module's output",
+            "the input of '6', 6 features, is not the mean over positions of any module's output",
         ),
         (
             spatial(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(6, 3), nn.Tanh()),
-            "CAM needs a single linear layer at the end; the last one, '4', does not give",
+            "CAM needs a single linear layer at the end; the output of the last one, '4', is not",
         ),
         (
             spatial(nn.Conv2d(6, 3, 1), nn.AdaptiveAvgPool2d(1), nn.Flatten()),
@@ -201,7 +201,7 @@ class Functional(nn.Module):
         ),
         (
             Functional().double(),
-            "is the mean over places of no module's output (modules that give maps: convolution)",
+            "any module's output (modules whose output is a map: convolution)",
         ),
     ],
 )

@@ -281,7 +281,7 @@ def test_a_file_without_generators_is_refused(content, error, tmp_path):
         ENTRY.factory(weights=str(path))
     text = str(caught.value)
     assert text.startswith(f"weights: got '{path}' ({error}")
-    assert "expected a safetensors file with what train_generators returned" in text
+    assert "expected a safetensors file with the result of train_generators" in text
 
 
 def test_weights_is_a_path():
@@ -293,7 +293,7 @@ def test_weights_is_a_path():
     "images, options, message",
     [
         (torch.rand(4, 8), {}, r"images: got torch.float32 of shape \(4, 8\)"),
-        (torch.rand(4, 1, 3, 8), {}, "expected floating .* with both sides at least 4"),
+        (torch.rand(4, 1, 3, 8), {}, "expected a floating-point batch .* both sides at least 4"),
         (torch.ones(4, 1, 8, 8, dtype=torch.long), {}, "images: got torch.int64"),
         (torch.rand(4, 1, 8, 8) + 1, {}, "expected values within the bounds"),
         (torch.rand(4, 1, 8, 8) - 1, {}, "expected values within the bounds"),

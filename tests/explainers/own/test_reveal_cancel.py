@@ -405,7 +405,10 @@ def test_a_zero_difference_with_parts_splits_them_evenly():
         (lambda x: x * (x > 0), "gt"),
         (lambda x: functional.layer_norm(x, x.shape[1:]), "layer_norm"),
         (lambda x: functional.dropout(x, 0.5), "dropout while training"),
-        (lambda x: functional.batch_norm(x, None, None, training=True), "a batch normalisation by"),
+        (
+            lambda x: functional.batch_norm(x, None, None, training=True),
+            "a batch normalisation with",
+        ),
         (lambda x: x.add(x, alpha=2), "add with alpha"),
         (lambda x: x - x.mean(0), "mean along the images of a batch"),
         (lambda x: x - x.mean(), "mean along the images of a batch"),
@@ -414,7 +417,7 @@ def test_a_zero_difference_with_parts_splits_them_evenly():
         (lambda x: torch.ones(2, 2, dtype=F64) @ x, "matmul"),
         (lambda x: torch.zeros_like(x) + x.data, "zeros_like"),
         (lambda x: x.data + 1, "data"),
-        (lambda x: torch.zeros(x.shape, dtype=F64).add_(x), "a write of an activation into"),
+        (lambda x: torch.zeros(x.shape, dtype=F64).add_(x), "writing an activation into"),
     ],
 )
 def test_operations_without_a_rule_are_named(spec, function, operation):

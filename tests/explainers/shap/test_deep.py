@@ -111,9 +111,7 @@ def test_activation_before_max_pool_sums_up(act):
 
 def test_overlapping_pools_are_refused_with_the_figures():
     model, images, targets, baseline = pooled(nn.MaxPool2d(3, 2))
-    with pytest.raises(
-        NotApplicable, match=r"values sum to -?\d.* where f\(x\) - f\(x'\) is .*gap"
-    ):
+    with pytest.raises(NotApplicable, match=r"values sum to -?\d.*, but f\(x\) - f\(x'\) is .*gap"):
         explain(model, images, targets, baseline=baseline)
 
 
@@ -144,7 +142,7 @@ class Reused(nn.Module):
 
 
 def test_reused_modules_are_refused_by_name():
-    with pytest.raises(NotApplicable, match="more than once in a pass: 'relu' does"):
+    with pytest.raises(NotApplicable, match="more than once in a pass, as 'relu' does"):
         explain(Reused(), torch.rand(2, 4), torch.tensor([0, 1]), baseline=torch.zeros(1, 4))
 
 

@@ -137,4 +137,4 @@ def test_declared_cost_is_the_counted_one(features, samples, forward):
     )
     assert sum(spent) == 3 * forward
     cost = ENTRY.traits({"samples": samples}, library="").cost
-    assert cost == "2 + 60 forward, at most one for each coalition"
+    assert cost == "2 + 60 forward, or fewer if there are fewer coalitions"

@@ -18,6 +18,7 @@ from zennit.composites import (
 )
 from zennit.torchvision import ResNetCanonizer
 
+from fixtures.loops import in_one_test
 from pytest_xai.errors import NotApplicable
 from pytest_xai.explainers.zennit import ENTRIES
 
@@ -110,7 +111,7 @@ EQUAL = {
 
 
 @pytest.mark.parametrize("name", RELEVANCE)
-@pytest.mark.parametrize("form", EQUAL)
+@in_one_test("form", EQUAL)
 def test_a_function_has_the_rule_of_its_module(name, form):
     images, targets = case()
     expected = explain(name, Body(with_modules, pool=pool()), images, targets)
@@ -234,8 +235,8 @@ FOLDS = [
 ]
 
 
-@pytest.mark.parametrize("layer, kind, shape", FOLDS, ids=lambda value: str(value)[:40])
 @pytest.mark.parametrize("name", RELEVANCE)
+@in_one_test("layer, kind, shape", FOLDS)
 def test_batch_normalisation_is_folded_into_the_layer_before_it(name, layer, kind, shape):
     torch.manual_seed(1)
     layer = layer.double()
@@ -268,7 +269,7 @@ def test_batch_normalisation_anywhere_leaves_lrp_zero_the_gradient_times_input(o
     channels = 2 if order == "first" else 4
     model = Body(run[order], pool=pool(), norm=normalised(nn.BatchNorm2d, channels))
     if order == "pre-activation":
-        with pytest.raises(NotApplicable, match="a layer's output that not only its batch_norm"):
+        with pytest.raises(NotApplicable, match="output that is read by more than its batch_norm"):
             explain("zennit:LRPZero", model, images, targets)
         return
     expected = gradient_times_input(model, images, targets)
@@ -411,38 +412,41 @@ def test_lrp_zero_on_a_resnet_is_gradient_times_input():
 
 
 REFUSED = {
-    "layer_norm in guest (LayerNorm)": (
+    "layer_norm in inserted (LayerNorm)": (
         nn.LayerNorm(6),
-        lambda net, x: pooled(net, net.guest(net.one(x))),
+        lambda net, x: pooled(net, net.inserted(net.one(x))),
     ),
-    "group_norm in guest (GroupNorm)": (
+    "group_norm in inserted (GroupNorm)": (
         nn.GroupNorm(2, 4),
-        lambda net, x: pooled(net, net.guest(net.one(x))),
+        lambda net, x: pooled(net, net.inserted(net.one(x))),
     ),
-    "instance_norm in guest (InstanceNorm2d)": (
+    "instance_norm in inserted (InstanceNorm2d)": (
         nn.InstanceNorm2d(4),
-        lambda net, x: pooled(net, net.guest(net.one(x))),
+        lambda net, x: pooled(net, net.inserted(net.one(x))),
     ),
-    "local_response_norm in guest": (
+    "local_response_norm in inserted": (
         nn.LocalResponseNorm(2),
-        lambda net, x: pooled(net, net.guest(net.one(x))),
+        lambda net, x: pooled(net, net.inserted(net.one(x))),
     ),
-    "batch_norm with the statistics of the batch in guest (BatchNorm2d)": (
+    "batch_norm with the statistics of the batch in inserted (BatchNorm2d)": (
         nn.BatchNorm2d(4, track_running_stats=False),
-        lambda net, x: pooled(net, net.guest(net.one(x))),
+        lambda net, x: pooled(net, net.inserted(net.one(x))),
     ),
-    "softmax in guest (Softmax)": (nn.Softmax(1), lambda net, x: net.guest(with_modules(net, x))),
-    "multi_head_attention_forward in guest (MultiheadAttention)": (
+    "softmax in inserted (Softmax)": (
+        nn.Softmax(1),
+        lambda net, x: net.inserted(with_modules(net, x)),
+    ),
+    "multi_head_attention_forward in inserted (MultiheadAttention)": (
         nn.MultiheadAttention(4, 2, batch_first=True),
-        lambda net, x: net.head(net.guest(*[net.one(x).flatten(2).mT] * 3)[0].mean(1)),
+        lambda net, x: net.head(net.inserted(*[net.one(x).flatten(2).mT] * 3)[0].mean(1)),
     ),
-    "lstm in guest (LSTM)": (
+    "lstm in inserted (LSTM)": (
         nn.LSTM(4, 4, batch_first=True),
-        lambda net, x: net.head(net.guest(net.one(x).flatten(2).mT)[0][:, -1]),
+        lambda net, x: net.head(net.inserted(net.one(x).flatten(2).mT)[0][:, -1]),
     ),
-    "dropout in training mode in guest (Dropout)": (
+    "dropout in training mode in inserted (Dropout)": (
         nn.Dropout(),
-        lambda net, x: pooled(net, net.guest.train()(net.one(x))),
+        lambda net, x: pooled(net, net.inserted.train()(net.one(x))),
     ),
     "mul in Body": (None, lambda net, x: pooled(net, net.one(x) * net.one(x).sigmoid())),
     "matmul in Body": (None, lambda net, x: pooled(net, net.one(x) @ net.one(x))),
@@ -462,7 +466,7 @@ REFUSED = {
 def test_what_has_no_rule_is_not_applicable(reason):
     module, run = REFUSED[reason]
     images, targets = case()
-    model = Body(run, pool=pool(), guest=module)
+    model = Body(run, pool=pool(), inserted=module)
     for name in ("zennit:LRPZero", "zennit:DTD"):
         with pytest.raises(NotApplicable) as caught:
             explain(name, model, images, targets)
@@ -484,7 +488,7 @@ def test_a_layer_that_more_than_its_normalisation_reads_is_refused_in_either_ord
     images, targets = case()
     for run in (after, ahead):
         model = Body(run, pool=pool(), norm=normalised(nn.BatchNorm2d, 4))
-        with pytest.raises(NotApplicable, match="not only its batch_norm reads"):
+        with pytest.raises(NotApplicable, match="read by more than its batch_norm"):
             explain("zennit:ZPlus", model, images, targets)
 
 
@@ -501,7 +505,7 @@ def test_closed_models_and_constant_ones_are_not_applicable():
     with pytest.raises(NotApplicable, match="scripted or compiled modules"):
         explain("zennit:LRPZero", OptimizedModule(model), images, targets)
     constant = Body(lambda net, x: net.head(x.new_ones(len(x), 4)))
-    with pytest.raises(NotApplicable, match="no gradient to the inputs"):
+    with pytest.raises(NotApplicable, match="no gradient with respect to the inputs"):
         explain("zennit:LRPZero", constant, images, targets)
 
 
@@ -565,7 +569,8 @@ def test_weights_that_a_model_computes_are_taken_as_they_are():
 
 
 @pytest.mark.parametrize("name", ENTRIES)
-@pytest.mark.parametrize(
+@in_one_test("dtype", [torch.float32, torch.float64])
+@in_one_test(
     "layers",
     [
         (nn.Linear(3, 5), nn.BatchNorm1d(5), nn.ReLU(inplace=True), nn.Dropout()),
@@ -574,9 +579,7 @@ def test_weights_that_a_model_computes_are_taken_as_they_are():
         (nn.Conv2d(3, 5, 3), nn.ReLU(), nn.AdaptiveMaxPool2d(2), nn.AdaptiveAvgPool2d(1)),
         (nn.Conv3d(3, 5, 3), nn.BatchNorm3d(5), nn.ReLU(), nn.MaxPool3d(2), nn.AvgPool3d(1)),
     ],
-    ids=["table", "signal", "image", "adaptive", "volume"],
 )
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_all_kinds_of_inputs_without_a_trace(name, layers, dtype):
     torch.manual_seed(0)
     spatial = {nn.Linear: 0, nn.Conv1d: 1, nn.Conv2d: 2, nn.Conv3d: 3}[type(layers[0])]

@@ -305,7 +305,7 @@ def test_wrong_options_are_refused_when_it_is_built(name, options, message):
 @pytest.mark.parametrize(
     "box, message",
     [
-        ({"low": 0.0, "high": 0.5}, "high: got 0.5, expected a box around .* values from 0"),
+        ({"low": 0.0, "high": 0.5}, "high: got 0.5, expected a box that contains .* values from 0"),
         ({"low": 0.5}, "low: got 0.5, expected a box"),
     ],
 )

@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import nn
 
+from fixtures.loops import in_one_test
 from fixtures.right import gradient, occlusion, quadrature
 from pytest_xai.subjects.probes import probes
 
@@ -13,7 +14,7 @@ MADE = {name: make() for name, make in probes().items()}
 
 
 def having(*methods):
-    return pytest.mark.parametrize(
+    return in_one_test(
         "name, method",
         [(n, method) for method in methods for n, made in MADE.items() if method in made.truths],
     )

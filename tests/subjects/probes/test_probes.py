@@ -7,6 +7,7 @@ import torch
 from torch import nn
 
 import pytest_xai as xai
+from fixtures.loops import in_one_test
 from pytest_xai.errors import InvalidArgument
 from pytest_xai.subjects.probes import probes
 
@@ -48,7 +49,7 @@ COMPLETE = (
     "any draw of kernel_shap",
 )
 
-every_probe = pytest.mark.parametrize("name", NAMES)
+every_probe = in_one_test("name", NAMES)
 
 
 @pytest.fixture(scope="module")
