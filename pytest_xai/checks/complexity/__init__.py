@@ -1,0 +1,1 @@
+"""Checks of complexity: how concentrated a map is. There are none yet."""
