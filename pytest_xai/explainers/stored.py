@@ -75,7 +75,7 @@ class StoredMaps:
 def stored_maps(
     *, path: str | None = None, key: str | None = None, sums_to: str | None = None
 ) -> Callable[..., Tensor]:
-    """Maps from a .npy or .safetensors file, for checks that need no new explanation.
+    """Maps from a file, for checks that need no new explanation (.npy or .safetensors).
 
     Args:
         path: path of the file, which must be given; a relative path starts at the current

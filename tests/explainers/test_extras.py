@@ -1,4 +1,4 @@
-"""What is left of the gallery when a library is not installed; tox removes each in turn."""
+"""The gallery when a library is not installed; tox removes each library in turn."""
 
 import re
 import subprocess

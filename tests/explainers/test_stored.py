@@ -1,4 +1,4 @@
-"""Maps from memory and files: served where the subject's own are asked for, refused elsewhere."""
+"""Stored maps: used where the maps of the subject's inputs are needed, refused elsewhere."""
 
 import functools
 

@@ -76,17 +76,17 @@ def linear_between(model: nn.Module, rules: Sequence[str]) -> Iterator[None]:
 @contextmanager
 def hook_data_removed(model: nn.Module) -> Iterator[None]:
     """Remove what captum's hooks store on modules, which they leave there if a pass fails."""
-    before = {module: _stored(module) for module in model.modules()}
+    before = {module: _hook_data(module) for module in model.modules()}
     try:
         yield
     finally:
         for module, own in before.items():
-            for name in _stored(module):
+            for name in _hook_data(module):
                 delattr(module, name)
             vars(module).update(own)
 
 
-def _stored(module: nn.Module) -> dict[str, Any]:
+def _hook_data(module: nn.Module) -> dict[str, Any]:
     return {name: vars(module)[name] for name in _HOOK_DATA if name in vars(module)}
 
 

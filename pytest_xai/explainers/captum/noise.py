@@ -57,13 +57,7 @@ def smooth_grad_squared(
 ) -> Callable[..., Tensor]:
     """The mean square of the gradient under noise on the input (Hooker 2019, sec. 3).
 
-    Args:
-        draws: number of noisy copies per image.
-        sigma: standard deviation of the noise as a share of the range of each image.
-        over: the explainer of captum, as for SmoothGrad.
-
-    Raises:
-        InvalidArgument: as for SmoothGrad.
+    Options and errors are those of `smooth_grad`, except for ``absolute``.
     """
     return _noise_tunnel("smoothgrad_sq", draws=draws, sigma=sigma, over=over)
 
@@ -76,13 +70,7 @@ def var_grad(
     captum subtracts the squared mean from the mean square. A variance that is much smaller than
     these two is therefore dominated by rounding errors; negative values are set to zero here.
 
-    Args:
-        draws: number of noisy copies per image.
-        sigma: standard deviation of the noise as a share of the range of each image.
-        over: the explainer of captum, as for SmoothGrad.
-
-    Raises:
-        InvalidArgument: as for SmoothGrad.
+    Options and errors are those of `smooth_grad`, except for ``absolute``.
     """
     return _noise_tunnel("vargrad", draws=draws, sigma=sigma, over=over)
 
@@ -159,45 +147,42 @@ _SHIFTS = tuple(
     if over != "InputXGradient"
 )
 
+
+def _entry(
+    factory: Callable[..., Callable[..., Tensor]], method: str, source: str, *own_claims: Claim
+) -> Entry:
+    return Entry(
+        factory=factory,
+        method=method,
+        source=source,
+        cost="{draws} times the forward and backward passes of {over}",
+        claims=(*_claims(source), *own_claims),
+        sign="non_negative",
+        stochastic=True,
+        needs_baseline=True,
+    )
+
+
 ENTRIES = {
-    "captum:SmoothGrad": Entry(
-        factory=smooth_grad,
-        method="smooth_grad",
-        source="smilkov2017",
-        cost="{draws} times the forward and backward passes of {over}",
-        claims=(
-            *_claims("smilkov2017"),
-            *_SHIFTS,
-            *(
-                Claim(
-                    check="linearity", source="smilkov2017", when={"over": over, "absolute": False}
-                )
-                for over in (*_FUNCTIONAL, "DeepLift")
-            ),
-            Claim(check="sign_convention", source="smilkov2017", when={"absolute": True}),
+    "captum:SmoothGrad": _entry(
+        smooth_grad,
+        "smooth_grad",
+        "smilkov2017",
+        *_SHIFTS,
+        *(
+            Claim(check="linearity", source="smilkov2017", when={"over": over, "absolute": False})
+            for over in (*_FUNCTIONAL, "DeepLift")
         ),
-        sign="non_negative",
-        stochastic=True,
-        needs_baseline=True,
+        Claim(check="sign_convention", source="smilkov2017", when={"absolute": True}),
     ),
-    "captum:SmoothGradSquared": Entry(
-        factory=smooth_grad_squared,
-        method="smooth_grad_squared",
-        source="hooker2019",
-        cost="{draws} times the forward and backward passes of {over}",
-        claims=(*_claims("hooker2019"), *_SHIFTS, *claims("hooker2019", "sign_convention")),
-        sign="non_negative",
-        stochastic=True,
-        needs_baseline=True,
+    "captum:SmoothGradSquared": _entry(
+        smooth_grad_squared,
+        "smooth_grad_squared",
+        "hooker2019",
+        *_SHIFTS,
+        *claims("hooker2019", "sign_convention"),
     ),
-    "captum:VarGrad": Entry(
-        factory=var_grad,
-        method="var_grad",
-        source="hooker2019",
-        cost="{draws} times the forward and backward passes of {over}",
-        claims=(*_claims("hooker2019"), *claims("hooker2019", "sign_convention")),
-        sign="non_negative",
-        stochastic=True,
-        needs_baseline=True,
+    "captum:VarGrad": _entry(
+        var_grad, "var_grad", "hooker2019", *claims("hooker2019", "sign_convention")
     ),
 }

@@ -30,7 +30,7 @@ _DOMAINS = ("pixels", "real", "positive")
 
 
 def epsilon_plus(*, epsilon: float = 1e-6) -> Explain:
-    """Zennit's preset: z-plus in convolutions, epsilon in dense layers (Kohlbrenner 2020).
+    """Preset: z-plus in convolutions, epsilon in dense layers (Kohlbrenner 2020).
 
     Args:
         epsilon: stabiliser of the dense layers, in units of their outputs, > 0.
@@ -51,7 +51,7 @@ def epsilon_plus_flat(*, epsilon: float = 1e-6) -> Explain:
 
 
 def epsilon_alpha2_beta1(*, epsilon: float = 1e-6) -> Explain:
-    """Zennit's preset: alpha 2, beta 1 in convolutions, epsilon in dense layers (Kohlbrenner 2020).
+    """Preset: alpha 2, beta 1 in convolutions, epsilon in dense layers (Kohlbrenner 2020).
 
     ``epsilon`` is as for `epsilon_plus`.
     """

@@ -1,4 +1,4 @@
-"""Blocks of a grid: how many there are when nobody says."""
+"""The default numbers of blocks of a grid."""
 
 import pytest
 import torch

@@ -1,4 +1,4 @@
-"""captum's DeepLift is refused what it has no rule for, and leaves nothing behind."""
+"""Networks that captum's DeepLift does not support are refused, and no hook data remains."""
 
 import pytest
 import torch

@@ -1,4 +1,4 @@
-"""Features by hand: which places belong together."""
+"""Features against blocks that are written out by hand."""
 
 import pytest
 import torch

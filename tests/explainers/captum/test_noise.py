@@ -107,7 +107,7 @@ def test_smooth_grad_depends_on_the_seed_and_on_nothing_else():
     assert not torch.allclose(cubic(INPUTS, seed=1), cubic(INPUTS, seed=2))
 
 
-def test_smooth_grad_draws_anew_at_every_call():
+def test_smooth_grad_draws_new_noise_at_every_call():
     first = cubic(INPUTS)
     after = torch.get_rng_state()
     model = Functions(other, lambda x: (x**3).sum(1))

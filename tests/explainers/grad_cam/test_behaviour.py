@@ -1,4 +1,4 @@
-"""What every explainer of grad-cam owes: no traces, one image's map its own, costs, refusals."""
+"""Requirements of all explainers of grad-cam: no side effects, independence, costs, refusals."""
 
 import random
 import sys

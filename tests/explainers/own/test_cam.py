@@ -175,7 +175,7 @@ class Functional(nn.Module):
     [
         (
             spatial(nn.Flatten(), nn.Linear(288, 3)),
-            "not the mean over positions of any module's output (modules whose output is a map: 0",
+            "any module's output (modules whose output is a map: 0, 1)",
         ),
         (
             spatial(nn.AdaptiveMaxPool2d(1), nn.Flatten(), nn.Linear(6, 3)),

@@ -196,7 +196,7 @@ def captum_deep_lift(model, inputs, targets, baseline):
 
 
 class Small(nn.Module):
-    """Where captum is right: modules, each used once, no nonlinear one behind another."""
+    """Where captum is right: modules, each used once, and no nonlinear module after another."""
 
     def __init__(self):
         super().__init__()
@@ -385,7 +385,7 @@ def test_slope_is_the_derivative_where_the_ends_are_one():
 
 
 def test_a_zero_difference_with_parts_splits_them_evenly():
-    """Row 11b once more, behind a layer whose argument does not change while its parts do."""
+    """Row 11b once more, after a layer whose argument does not change while its parts do."""
     first = torch.tensor([[1.0, -1.0], [1.0, 0.0]], dtype=F64)
     model = nn.Sequential(models.linear(first), models.linear(torch.eye(2, dtype=F64)))
     maps = explain(CANCEL, model, torch.ones(1, 2, dtype=F64), torch.tensor([0]))

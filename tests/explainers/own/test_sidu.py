@@ -143,7 +143,7 @@ def test_the_target_does_not_matter():
 
 
 @pytest.mark.parametrize("inplace", [False, True])
-def test_layer_before_or_behind_an_in_place_relu(inplace):
+def test_layer_before_or_after_an_in_place_relu(inplace):
     model, inputs, references = case(inplace=inplace)
     default = ENTRY.factory(threshold=-0.1)(model, inputs, TARGETS, baseline=references)
     named = ENTRY.factory(threshold=-0.1, layer="convolution")

@@ -1,4 +1,4 @@
-"""shap's DeepExplainer against DeepLIFT's closed forms, and what it cannot explain."""
+"""shap's DeepExplainer against DeepLIFT's closed forms, and its refusals."""
 
 import copy
 

@@ -1,4 +1,4 @@
-"""shap's GradientExplainer: the mean over places drawn here, gradient by gradient."""
+"""shap's GradientExplainer: the mean gradient over random points that are drawn here."""
 
 import numpy as np
 import pytest

@@ -33,7 +33,7 @@ def same(one, two, *, rtol=1e-9):
 
 
 class Body(nn.Module):
-    """Runs what it is given, with two convolutions, a head and whatever modules are handed in."""
+    """Runs what it is given, with two convolutions, a head and the modules that are passed in."""
 
     def __init__(self, run, **modules):
         super().__init__()
