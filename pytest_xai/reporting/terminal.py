@@ -18,7 +18,7 @@ _LABEL = 10
 # A failure takes at most so many lines, unless pytest is asked for details.
 _MOST_LINES = 10
 # The fields of a failure that are cut first, each with the fewest lines that it keeps.
-_CUT_FIRST = (("Limit", 1), ("Cause", 2), ("Expected", 1), ("Figure", 1), ("Cause", 1))
+_CUT_FIRST = (("Limit", 1), ("Expected", 1), ("Figure", 1), ("Cause", 1))
 _CUT = " [...]"
 
 
@@ -258,9 +258,10 @@ def _word(verdict: Verdict) -> str:
 
 def _headline(verdict: Verdict) -> str:
     if verdict.outcome in {"failed", "xfailed"} and verdict.figure is not None:
-        name = f"{verdict.figure_name}: " if verdict.figure_name else "figure "
+        # The number comes first: pytest cuts the end off in its short summary.
         figure, limit = _value(verdict, verdict.figure), _value(verdict, verdict.limit)
-        return f"{name}{figure}, must be {_bound(verdict)} {limit} ({_sample(verdict)})"
+        name = f": {verdict.figure_name}" if verdict.figure_name else ""
+        return f"{figure}, must be {_bound(verdict)} {limit} ({_sample(verdict)}){name}"
     word = {"undecided": "undecided: ", "error": "error: "}.get(verdict.outcome, "")
     return f"{word}{_first_line(verdict.reason)}"
 

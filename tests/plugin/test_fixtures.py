@@ -65,7 +65,7 @@ def test_a_failed_check_names_everything(handwritten):
     handwritten.runpytest("-k", "test_a_failure").stdout.fnmatch_lines(
         [
             '>       xai_check("fails", "told", "net")',
-            "E       *CheckFailed: fails::told: figure 1, must be at most 0 (32 images)",
+            "E       *CheckFailed: fails::told: 1, must be at most 0 (32 images)",
             "E       Expected: The outcome is what the name says.",
             "E       Limit: at most 0. The name.",
             "E       Worst: image #*: 1 (its limit 0)",

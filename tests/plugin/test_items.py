@@ -35,7 +35,7 @@ def test_a_failure_names_figure_claim_image_cause_and_command(told):
     told.runpytest(*SELECT).stdout.fnmatch_lines(
         [
             "*_ told of fails on net _*",
-            "figure 1, must be at most 0 (32 images)",
+            "1, must be at most 0 (32 images)",
             "FAIL xai::net::fails::told",
             "  Expected  The outcome is what the name says.",
             "  Figure    1 (32 images)",
@@ -43,7 +43,7 @@ def test_a_failure_names_figure_claim_image_cause_and_command(told):
             "  Worst     image #*: 1 (its limit 0)",
             "  Cause     It was told to.",
             "  Repeat    pytest --xai 'xai::net::fails::told' --xai-seed 0 --xai-select told",
-            "FAILED xai::net::fails::told - figure 1, must be at most 0*",
+            "FAILED xai::net::fails::told - 1, must be at most 0*",
         ]
     )
 

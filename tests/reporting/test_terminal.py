@@ -182,8 +182,8 @@ def test_quiet_shows_failures_and_totals_alone(verdict, failure):
     lines = shown([verdict(), failure], width=120, verbosity=-1).splitlines()
     assert lines[:2] == [
         (
-            "FAIL xai::net::ig::summation_to_delta: gap between the sum and f(x) - f(x'): "
-            "0.75, must be at most 0.5 (between 0.7 and 0.8, 64 images)"
+            "FAIL xai::net::ig::summation_to_delta: 0.75, must be at most 0.5 "
+            "(between 0.7 and 0.8, 64 images): gap between the sum and f(x) - f(x')"
         ),
         "2 verdicts: 1 passed, 1 failed",
     ]
@@ -222,8 +222,8 @@ def test_the_command_is_never_broken(failure):
 def test_the_text_of_a_failure(failure, outcome):
     assert failure_text(replace(failure, outcome=outcome)).splitlines() == [
         (
-            "ig::summation_to_delta: gap between the sum and f(x) - f(x'): 0.75, must be at most "
-            "0.5 (between 0.7 and 0.8, 64 images)"
+            "ig::summation_to_delta: 0.75, must be at most 0.5 (between 0.7 and 0.8, 64 images): "
+            "gap between the sum and f(x) - f(x')"
         ),
         "Expected: Attributions sum to f(x) - f(x').",
         "Limit: at most 0.5. The rounding of the sum.",
@@ -254,7 +254,7 @@ def test_the_text_of_the_undecided(verdict):
 
 def test_a_direction_and_a_missing_figure_are_said(verdict):
     low = verdict(outcome="failed", figure=0.2, limit=0.5, direction=">=", images=1)
-    assert "figure 0.2, must be at least 0.5 (1 image)" in failure_text(low)
+    assert "0.2, must be at least 0.5 (1 image)" in failure_text(low)
     none = verdict(outcome="failed", figure=None, summary="The map is all NaN.")
     assert failure_text(none).startswith("ig::shape: The map is all NaN.")
 
