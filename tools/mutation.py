@@ -327,7 +327,7 @@ class _Chosen:
     def _applies(self, item: Any) -> bool:
         if item.path.name != "test_every_check.py":
             return True
-        # The fixture runs all checks, which is a test of the judge.
+        # The fixture runs all checks.
         if "once" in item.fixturenames:
             return False
         # A test without this parameter looks at all checks.
