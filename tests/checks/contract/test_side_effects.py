@@ -1,4 +1,4 @@
-"""What an explainer leaves behind is named, and the next check sees a clean model."""
+"""Changes that an explainer leaves are named, and the next check sees a clean model."""
 
 import pytest
 import torch
@@ -18,7 +18,7 @@ every_act = pytest.mark.parametrize("act", ACTS)
 
 @pytest.fixture
 def bench():
-    """A fresh model each time: what is left behind must not reach other tests."""
+    """A fresh model each time: changes must not reach other tests."""
     subject = xai.Subject(models.normed().float(), torch.rand(12, 2, 6, 5), baseline=0.5)
     bench = xai.Bench(subject)
     yield bench
