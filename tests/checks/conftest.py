@@ -143,8 +143,8 @@ def borderline():
     signs = torch.tensor([1.0, -1.0], dtype=torch.float64).repeat(200)
     weight = 0.1 * signs[torch.randperm(400, generator=torch.Generator().manual_seed(0))]
     inputs = drawn(64, 400, low=0.2, high=0.8)
-    wanted = torch.tensor([1.5, -1.5]).double().repeat(32)
-    inputs += ((wanted - inputs @ weight) / weight.square().sum())[:, None] * weight
+    margins = torch.tensor([1.5, -1.5]).double().repeat(32)
+    inputs += ((margins - inputs @ weight) / weight.square().sum())[:, None] * weight
     model = models.linear(torch.stack([weight, -weight]))
     return with_gradient(xai.Subject(model, inputs, bounds=(0, 1), name="borderline"))
 
@@ -223,7 +223,7 @@ def recorder():
 
 @pytest.fixture
 def photograph():
-    """Everything that a guest could change, told apart by values: model, globals, seeds."""
+    """Everything that user code could change, compared by value: model, globals, seeds."""
     return take_photograph
 
 
@@ -275,16 +275,16 @@ def take_photograph(model, *, seeds=True):
 
 def differences(before, after):
     """Names of the parts of two photographs that differ, bitwise for tensors."""
-    return [name for name in before if not alike(before[name], after[name])]
+    return [name for name in before if not equal_parts(before[name], after[name])]
 
 
-def alike(a, b):
+def equal_parts(a, b):
     if isinstance(a, torch.Tensor) and isinstance(b, torch.Tensor):
         return a.shape == b.shape and a.dtype == b.dtype and torch.equal(a, b)
     if isinstance(a, dict) and isinstance(b, dict):
-        return a.keys() == b.keys() and all(alike(a[key], b[key]) for key in a)
+        return a.keys() == b.keys() and all(equal_parts(a[key], b[key]) for key in a)
     if isinstance(a, (list, tuple)) and isinstance(b, (list, tuple)):
-        return len(a) == len(b) and all(map(alike, a, b))
+        return len(a) == len(b) and all(map(equal_parts, a, b))
     return bool(a == b)
 
 

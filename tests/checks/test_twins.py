@@ -1,4 +1,4 @@
-"""How inputs are moved by rounding, and how far a limit follows what that does."""
+"""Perturbations of the inputs by rounding, and the limits that follow from their effect."""
 
 import pytest
 import torch

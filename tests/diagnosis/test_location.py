@@ -1,4 +1,4 @@
-"""Where a sum of attributions breaks: the module at fault, and the likely cause."""
+"""The search for the wrong module of a failed sum check, and the likely causes."""
 
 import itertools
 import math
@@ -307,7 +307,7 @@ def test_a_scalar_output(outputs):
     assert "2` (Linear)" in failed.reason
 
 
-# ---------------------------------------------------------------------------------- guests and cost
+# -------------------------------------------------------------------------------- user code, cost
 
 
 def test_an_explainer_that_needs_the_whole_model_ends_in_a_sentence(cnn):

@@ -1,4 +1,4 @@
-"""Where relevance goes: to biases, to a stabiliser, or nowhere, and at which layer."""
+"""The relevance that biases, a stabiliser or losses take, in total and per layer."""
 
 import re
 

@@ -41,7 +41,8 @@ def finite(bench: Bench, explainer: NamedExplainer) -> Finding:
     found = [kind for kind, values in bad.items() if values.any()]
     return Finding(
         values=torch.stack(list(bad.values())).sum(0),
-        cause=f"The map of the {', the '.join(found)} holds NaN or infinite values."
+        cause="The explainer returned NaN or infinite values in the map of the "
+        f"{', the '.join(found)}."
         if found
         else "",
         facts={f"not finite: {kind}": values for kind, values in bad.items()},

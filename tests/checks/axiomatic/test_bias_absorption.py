@@ -1,4 +1,4 @@
-"""What of an output the constants of the layers make: the identity behind conservation."""
+"""The share of an output that constants of the layers make, as relevance conservation uses it."""
 
 import pytest
 import torch

@@ -225,7 +225,7 @@ def test_a_norm_that_turns_near_the_baseline_is_within_the_bound(finding):
     assert (found.values < 0.9).all()
 
 
-def test_whoever_is_exact_needs_no_more_steps(verdict):
+def test_an_exact_explainer_needs_no_more_steps(verdict):
     weight = torch.tensor([[1.0, -2.0], [0.5, 3.0]]).double()
 
     @xai.explainer(needs_baseline=True)
@@ -241,7 +241,7 @@ def test_whoever_is_exact_needs_no_more_steps(verdict):
     assert failed.reason.startswith("8 steps and 64 steps need the same number")
 
 
-def test_whoever_is_exact_is_so_where_an_integral_need_not_be(verdict):
+def test_an_exact_explainer_passes_where_an_integral_may_be_off(verdict):
     @xai.explainer(needs_baseline=True)
     def closed(model, inputs, targets, baseline, steps=1):
         return inputs**2 - baseline**2
@@ -251,7 +251,7 @@ def test_whoever_is_exact_is_so_where_an_integral_need_not_be(verdict):
 
 
 @pytest.mark.parametrize("times, guilty", [(0.9, False), (1.5, True)])
-def test_whoever_ignores_the_steps_may_be_off_by_rounding_alone(times, guilty, finding):
+def test_an_explainer_that_ignores_the_steps_may_be_off_by_rounding_only(times, guilty, finding):
     """f = x from 0: the bound is its rounding, of twice f(x)."""
     rounding = {}
 
@@ -290,11 +290,11 @@ def test_callables_are_asked_by_their_keyword():
         return n_steps
 
     for explainer in (explain, functools.partial(explain), xai.explainer(name="x")(explain)):
-        guest = xai.protocol.named(explainer, "other")
-        assert guest.with_steps(7)(None, None, None) == 7
-        assert guest.call(None, None, None) == 4
+        adapted = xai.protocol.named(explainer, "other")
+        assert adapted.with_steps(7)(None, None, None) == 7
+        assert adapted.call(None, None, None) == 4
         # Under another name it is still asked.
-        assert xai.protocol.named(guest, "third").with_steps(9)(None, None, None) == 9
+        assert xai.protocol.named(adapted, "third").with_steps(9)(None, None, None) == 9
 
 
 def test_callables_without_a_keyword_cannot_be_asked():

@@ -100,7 +100,7 @@ def test_the_bound_is_that_of_the_feature_that_varies_most(made, finding):
     assert torch.allclose(found.limits, expected, rtol=1e-9)
 
 
-def test_nobody_else_is_given_the_bound_of_an_integral(made, verdict):
+def test_no_other_method_gets_the_bound_of_an_integral(made, verdict):
     """24 gradients of an explainer with another name are no integral."""
     almost = integrated_gradients("left", 24)
 
@@ -219,7 +219,7 @@ def test_three_methods_that_have_the_wrong_map_are_named(verdict):
     assert failed.reason.startswith("The map is the closed form of a, b, c.")
 
 
-def test_maps_of_zeros_are_nobodys_negative(made, verdict):
+def test_maps_of_zeros_are_not_reported_as_negative_maps(made, verdict):
     nothing = named("gradient", lambda model, inputs, targets: torch.zeros_like(inputs))
     failed = verdict(CHECK, nothing, made["hidden"])
     assert failed.reason == (

@@ -124,7 +124,7 @@ def test_nothing_to_write_differently(verdict):
     )
 
 
-def test_a_batch_norm_that_is_not_right_behind_its_convolution_stays(verdict):
+def test_a_batch_norm_that_is_not_directly_after_its_convolution_stays(verdict):
     layers = (nn.Conv2d(1, 3, 3), nn.Sigmoid(), nn.BatchNorm2d(3), nn.Flatten())
     subject = xai.Subject(nn.Sequential(*layers).eval(), torch.rand(4, 1, 4, 4))
     assert verdict(CHECK, gradient, subject).outcome == "not_applicable"

@@ -1,4 +1,4 @@
-"""Where the input of a unit is exactly zero, rounding decides a map, and no verdict follows."""
+"""If the input of a unit is exactly zero, rounding decides the map and causes no failure."""
 
 import pytest
 import torch
@@ -76,7 +76,7 @@ def test_a_norm_that_turns_near_the_baseline_widens_the_bound(verdict):
 
 
 def test_a_map_that_cancels_to_zero_in_float64_is_no_loss(verdict):
-    """Behind a layer norm the mean of the gradient is zero, and so is every weight of Grad-CAM."""
+    """After a layer norm the mean of the gradient is zero, and so is every weight of Grad-CAM."""
     model = network(nn.Conv1d(1, 1, 1), nn.LayerNorm([1, 4]), nn.Flatten(), weight=0.75).float()
     inputs = torch.tensor([[[2.0, -2.0, -1.0, 1.0]], [[1.0, 0.5, -1.5, 0.0]]])
     subject = xai.Subject(model, inputs, torch.tensor([0, 1]))

@@ -1,4 +1,4 @@
-"""Where f(2x) = 2 f(x), derivatives stay and contributions double."""
+"""If f(2x) = 2 f(x), derivatives stay the same and contributions double."""
 
 import pytest
 import torch
@@ -54,7 +54,7 @@ def test_network_inputs_and_baseline(subject, recorder, finding, request):
     ],
 )
 def test_the_degree_is_that_of_the_declared_method(method, degree, figures, finding, table):
-    """x^0, x^1 and x^2 in place of a map."""
+    """x^0, x^1 and x^2 instead of a map."""
     for power, figure in enumerate(figures):
 
         def explain(model, inputs, targets, power=power):

@@ -1,4 +1,4 @@
-"""How far a right integral may be off: what summation_to_delta allows a path method."""
+"""The error of a correct integral that summation_to_delta allows a path method."""
 
 import itertools
 

@@ -162,8 +162,8 @@ def test_a_normalisation_without_a_rule_fails_and_is_no_error(norm, verdict):
 # ------------------------------------------------------------------------ what cannot be told
 
 
-def summed(weight, bias, *behind):
-    layers = (models.linear(torch.tensor(weight), torch.tensor(bias)), *behind)
+def summed(weight, bias, *following):
+    layers = (models.linear(torch.tensor(weight), torch.tensor(bias)), *following)
     return nn.Sequential(*layers).double().eval()
 
 
@@ -176,8 +176,8 @@ def test_a_value_of_exactly_zero_leaves_the_share_of_its_bias_open(verdict):
     passed = verdict(CHECK, zero, xai.Subject(model, inputs, torch.tensor([0, 0])))
     assert (passed.outcome, passed.images) == ("passed", 1)
     assert "1 left out: a layer's value is exactly zero" in passed.reason
-    behind_relu = summed(*first, nn.ReLU(), model[1])
-    passed = verdict(CHECK, zero, xai.Subject(behind_relu, inputs, torch.tensor([0, 0])))
+    before_relu = summed(*first, nn.ReLU(), model[1])
+    passed = verdict(CHECK, zero, xai.Subject(before_relu, inputs, torch.tensor([0, 0])))
     assert (passed.outcome, passed.images, passed.reason.count("exactly")) == ("passed", 2, 0)
 
 
@@ -202,15 +202,15 @@ def test_the_share_of_biases_is_known_of_relu_networks_alone(activation, verdict
 def test_zennits_stabiliser_of_any_size_is_declared(epsilon, verdict):
     model = models.chain(8, 6, 5, 3)
     inputs = torch.randn(6, 8, generator=torch.Generator().manual_seed(0)).double()
-    guest = explainers.get("zennit:LRPEpsilon", epsilon=epsilon)
-    assert guest.traits.method == ("lrp_epsilon" if epsilon == 1e-6 else "lrp_epsilon_other")
-    passed = verdict(CHECK, guest, xai.Subject(model, inputs))
+    epsilon_rule = explainers.get("zennit:LRPEpsilon", epsilon=epsilon)
+    assert epsilon_rule.traits.method == ("lrp_epsilon" if epsilon == 1e-6 else "lrp_epsilon_other")
+    passed = verdict(CHECK, epsilon_rule, xai.Subject(model, inputs))
     assert passed.outcome == "passed"
 
     def worse(*given):
-        return 1.01 * guest.call(*given)
+        return 1.01 * epsilon_rule.call(*given)
 
-    declared = xai.explainer(method=guest.traits.method)(worse)
+    declared = xai.explainer(method=epsilon_rule.traits.method)(worse)
     assert verdict(CHECK, declared, xai.Subject(model, inputs)).outcome == "failed"
 
 

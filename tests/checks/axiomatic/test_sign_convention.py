@@ -1,4 +1,4 @@
-"""What an explainer declares of the sign of its attributions holds."""
+"""The signs of the attributions mean what the explainer declares."""
 
 from functools import partial
 

@@ -1,4 +1,4 @@
-"""Features that the model treats alike get the same attribution."""
+"""Interchangeable features get the same attribution."""
 
 import pytest
 import torch
@@ -56,7 +56,7 @@ def test_the_order_of_features_is_seen_where_they_act_together(verdict, finding)
     one_by_one = WRONG["adds features in reading order"].explainer
     subject = xai.Subject(models.Product(), torch.rand(32, 2).double(), torch.zeros(32).long())
     found, _ = finding(CHECK, one_by_one, subject)
-    # Behind the mean: ((a + 0)/2)^2 comes first, the rest of a^2 second: a quarter, three quarters.
+    # After the mean: ((a + 0)/2)^2 comes first, the rest of a^2 second: a quarter, three quarters.
     assert torch.allclose(found.values, torch.tensor(2 / 3).double())
     assert verdict(CHECK, one_by_one, subject).outcome == "failed"
     assert verdict(CHECK, integrated_gradients("gauss", 2), subject).outcome == "passed"

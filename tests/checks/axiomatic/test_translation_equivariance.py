@@ -1,4 +1,4 @@
-"""Where the output does not change when the input moves, the map moves along."""
+"""If the output stays the same when the input moves, the map moves with the input."""
 
 import pytest
 import torch

@@ -1,4 +1,4 @@
-"""A call in which the model raised leaves nothing behind."""
+"""A call in which the model raised leaves the model and the process unchanged."""
 
 import pytest
 import torch

@@ -49,7 +49,9 @@ def test_one_value_of_one_image_is_found(value, finding, verdict, digits):
     assert found.values.sum() == 3  # one image in each kind of batch
     failed = verdict("finite", explain, digits)
     assert failed.outcome == "failed"
-    assert failed.reason == f"The map of the {', the '.join(KINDS)} holds NaN or infinite values."
+    assert failed.reason == (
+        f"The explainer returned NaN or infinite values in the map of the {', the '.join(KINDS)}."
+    )
     assert failed.counterexample["image"] in bench.images
 
 
@@ -65,7 +67,9 @@ def test_each_kind_is_named_alone(kind, finding, digits):
     found, _ = finding("finite", explain, digits)
     assert found.values.tolist() == [1] * 32
     assert found.facts[f"not finite: {kind}"].tolist() == [1] * 32
-    assert found.cause == f"The map of the {kind} holds NaN or infinite values."
+    assert found.cause == (
+        f"The explainer returned NaN or infinite values in the map of the {kind}."
+    )
 
 
 def test_an_array_with_nan_is_found(verdict, digits):

@@ -1,4 +1,4 @@
-"""However often an explainer is called, what it keeps stays bounded."""
+"""The memory that an explainer keeps stays bounded, however often it is called."""
 
 import collections
 import functools
@@ -107,7 +107,7 @@ def test_inputs_stay_in_their_range_and_near_to_what_they_were(verdict):
 
 @pytest.mark.parametrize("bound, calls", [(3, CALLS), (4, MANY)])
 def test_a_cache_that_is_full_by_the_fourth_call_costs_no_more(bound, calls, finding, table):
-    """The first call is out of the collector's sight: a cache is one entry behind."""
+    """The first call is hidden from the collector, so that a cache seems one entry shorter."""
     asked, keep = [], keeping(bound)
 
     def explain(model, inputs, targets):

@@ -1,4 +1,4 @@
-"""What an explainer leaves behind is named, and the next check sees a clean model."""
+"""Changes that an explainer leaves are named, and the next check sees a clean model."""
 
 from contextlib import contextmanager
 
