@@ -640,7 +640,7 @@ def test_explainers_are_given_other_targets_and_other_models():
     assert torch.equal(maps, torch.cat([expected, torch.zeros_like(expected)], 1))
 
 
-def test_a_bench_tells_explainers_from_stored_maps():
+def test_a_bench_separates_explainers_from_stored_maps():
     bench, stored = bench_of(5), from_maps(torch.rand(5, 1, 3, 3))
     assert bench.can_explain(GRADIENT)
     bench.require_new_maps(GRADIENT)

@@ -138,7 +138,7 @@ def test_a_generator_of_the_guest_s_own_does_not_count():
     assert made(guest).generators == set()
 
 
-def test_the_state_at_the_end_tells_seeding_from_drawing():
+def test_the_state_at_the_end_separates_seeding_from_drawing():
     def seeds(*_):
         torch.manual_seed(0)
         torch.rand(1)

@@ -192,7 +192,7 @@ def grown(shape, *blocks, max_layers=6, head=0):
     )
 
 
-def test_wishes_are_bent_until_they_fit():
+def test_blocks_are_changed_until_they_fit():
     conv = Step("conv", width=3, kernel=9, dilation=4, groups=3)
     assert grown((2,), (conv,)) == (Step("linear", width=3),)
     flat, linear = Step("flatten"), LINEAR
@@ -205,7 +205,7 @@ def test_wishes_are_bent_until_they_fit():
     assert grown((2,), (residual,)) == (Step("residual", inner=kept),)
 
 
-def test_wishes_that_cannot_be_bent_or_find_no_room_are_dropped():
+def test_blocks_that_cannot_be_fitted_or_find_no_room_are_dropped():
     pool = Step("max-pool", kernel=3)
     assert grown((2,), (pool,), (Step("relu"),)) == (Step("relu"),)
     relu = Step("relu")

@@ -1,4 +1,4 @@
-"""Small model repos for pytester, and a check whose outcome the explainer's name tells."""
+"""Small model repos for pytester, and a check whose outcome is the explainer's name."""
 
 import json
 import textwrap

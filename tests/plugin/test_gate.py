@@ -127,7 +127,7 @@ def test_a_run_with_nothing_registered_has_an_empty_report(empty, report):
     assert payload["results"] == []
 
 
-def test_the_header_tells_the_settings(empty):
+def test_the_header_shows_the_settings(empty):
     result = empty.runpytest("--xai", "--xai-seed=3", "--xai-budget=12000", "--xai-device=cpu")
     result.stdout.fnmatch_lines(
         ["xai: seed 3, alpha 0.001, budget 12,000 evaluations, device: cpu, undecided: warn"]

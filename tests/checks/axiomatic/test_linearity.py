@@ -170,7 +170,7 @@ def test_methods_of_captum(spec, outcome, verdict, digits):
     assert verdict(CHECK, explainers.get(spec), digits).outcome == outcome
 
 
-def test_a_mix_of_exactly_zero_tells_nothing_of_rules_that_share_it_out(verdict):
+def test_a_mix_of_exactly_zero_says_nothing_of_rules_that_share_it_out(verdict):
     """f = (1, 4) at the first image: 2 f_0 - f_1 / 2 = 0 starts LRP-0 with nothing."""
     weight = torch.tensor([[1.0, 0.0], [0.0, 4.0]]).double()
     inputs = torch.tensor([[1.0, 1.0], [2.0, 1.0]]).double()

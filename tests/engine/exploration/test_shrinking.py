@@ -57,7 +57,7 @@ def test_nothing_is_given_back_that_does_not_fail():
     found = simplest(fails, example)
     assert fails(found)
     assert found.plan.layers == 4
-    # One output tells no target from another.
+    # With one output there is no other target.
     assert all(each.plan.classes > 1 for each in asked)
 
 
