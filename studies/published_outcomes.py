@@ -164,8 +164,8 @@ _ALPHA2 = (
     "and what is against does not"
 )
 _LATER = (
-    "after the head alone it is {head_drawn_anew}, where the limit is {limit}: it hardly sees "
-    "that layer, as reported. With all 17 layers drawn it is {all_drawn_anew}, so that it does "
+    "after the head alone it is {after_head}, where the limit is {limit}: it hardly sees "
+    "that layer, as reported. With all 17 layers drawn it is {after_all}, so that it does "
     "see the lower ones, and the mean over the cascade is {figure}"
 )
 _PATTERN = (
@@ -173,13 +173,25 @@ _PATTERN = (
     "{limit} is hard to exceed, and this check can hardly tell: {figure}"
 )
 
+# Short names, for the sentences below, of facts that the checks report.
+_SHORT = {
+    "absolute rank correlation of unrelated maps": "unrelated_maps",
+    "rank correlation of absolute values": "without_sign",
+    "rank correlation of absolute values of unrelated maps": "without_sign_of_unrelated_maps",
+    "absolute rank correlation after re-initialising the head": "after_head",
+    "absolute rank correlation after re-initialising all layers": "after_all",
+    "absolute rank correlation after re-initialising the head alone": "after_head_alone",
+    "absolute rank correlation after re-initialising the first layer alone": "after_first_alone",
+    "absolute rank correlation of the model's own gradients": "gradients",
+    "share of equal predictions of the two networks": "same_predictions",
+}
+
 DIFFERENCES: tuple[Difference, ...] = (
     Difference(
         subject="digits",
         check="mprt_cascading",
         methods=("guided Grad-CAM",),
-        why=_PARTLY
-        + "after the head it is {head_drawn_anew}, with all layers drawn {all_drawn_anew}. "
+        why=_PARTLY + "after the head it is {after_head}, with all layers drawn {after_all}. "
         "It is the product of guided backpropagation with Grad-CAM, which does respond",
     ),
     Difference(
@@ -189,8 +201,8 @@ DIFFERENCES: tuple[Difference, ...] = (
         subject="digits",
         check="mprt_independent",
         methods=("guided Grad-CAM",),
-        why=_PARTLY + "the head alone gives {head_alone_drawn_anew}, the first layer alone "
-        "{first_layer_alone_drawn_anew}",
+        why=_PARTLY + "the head alone gives {after_head_alone}, the first layer alone "
+        "{after_first_alone}",
     ),
     Difference(subject="digits", check="random_logit", methods=("LRP-alpha2-beta1",), why=_ALPHA2),
     Difference(
@@ -217,14 +229,14 @@ DIFFERENCES: tuple[Difference, ...] = (
         subject="shapes",
         check="mprt_cascading",
         methods=("LRP-alpha2-beta1",),
-        why="the head alone already changes its maps: {head_drawn_anew} (limit {limit}), and with "
-        "all 17 layers drawn it is {all_drawn_anew}; the mean over the cascade is {figure}",
+        why="the head alone already changes its maps: {after_head} (limit {limit}), and with "
+        "all 17 layers drawn it is {after_all}; the mean over the cascade is {figure}",
     ),
     Difference(
         subject="shapes",
         check="mprt_cascading",
         methods=("deconvolution",),
-        why=_PATTERN + " over the cascade, {head_drawn_anew} after the head alone",
+        why=_PATTERN + " over the cascade, {after_head} after the head alone",
     ),
     Difference(
         subject="shapes",
@@ -254,10 +266,10 @@ def verdict_of(method_name: str, subject: str, check: str) -> Verdict:
 
 
 def measured(verdict: Verdict) -> dict[str, str]:
-    """The means of the facts of a verdict, by name without spaces, and the figure and the limit."""
-    _, _, means = verdict.reason.partition("Means: ")
-    found = dict(re.findall(r"([a-zA-Z][\w ,]*?) (-?\d[\d.e-]*)(?:, |\.(?: |$))", means))
-    facts = {name.strip().replace(" ", "_"): f"{float(value):.2f}" for name, value in found.items()}
+    """The means of the facts that have a short name, and the figure and the limit of a verdict."""
+    _, _, means = verdict.reason.partition("Means over the images: ")
+    found = dict(re.findall(r"([a-zA-Z][\w ,'()-]*?) (-?\d[\d.e-]*)(?:, |\.(?: |$))", means))
+    facts = {_SHORT[name]: f"{float(value):.2f}" for name, value in found.items() if name in _SHORT}
     return facts | {"figure": f"{verdict.figure:.2f}", "limit": f"{verdict.limit:.2f}"}
 
 

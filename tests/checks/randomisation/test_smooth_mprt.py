@@ -1,4 +1,4 @@
-"""The map, averaged over noisy inputs, changes when the model's weights are drawn anew."""
+"""The map, averaged over noisy inputs, changes when weights are re-initialised."""
 
 import pytest
 import torch
@@ -48,7 +48,9 @@ def test_the_figure_is_that_of_means_over_noisy_inputs(finding, digits, by_hand)
     steps = [
         torch.cat(
             [
-                correlations(averaged(digits.model, g), averaged(reinitialised(g, names[:count]), g))
+                correlations(
+                    averaged(digits.model, g), averaged(reinitialised(g, names[:count]), g)
+                )
                 for g in halves(bench)
             ]
         )
