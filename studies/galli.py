@@ -105,8 +105,8 @@ def moved(subject: str, attack: str, method: str) -> Moved:
     finding = dice_under_attack(bench, explainer_of(method), found, protocol="galli")
     changed = found.correct & found.within & found.flipped
     return Moved(
-        own=finding.facts["Dice where it changed, old class"][changed],
-        new=finding.facts["Dice where it changed, new class"][changed],
+        own=finding.facts["Dice for the original class where the prediction changed"][changed],
+        new=finding.facts["Dice for the new class where the prediction changed"][changed],
         noise=finding.facts["Dice after noise of the same size"][changed],
         null=finding.facts["Dice of unrelated maps"][changed],
     )

@@ -14,7 +14,6 @@ from dataclasses import dataclass, field
 from functools import cache
 
 from pytest_xai import Subject, Verdict, check_explainer, explainers
-from pytest_xai.checks.randomisation._similarities import FIGURE
 from pytest_xai.subjects import load_digits, load_shapes
 from studies.page import page_asked_for, print_or_write
 
@@ -165,26 +164,26 @@ _ALPHA2 = (
     "and what is against does not"
 )
 _LATER = (
-    "after the head alone it is {head}, where the limit is {limit}: it hardly sees "
-    "that layer, as reported. With all 17 layers re-initialised it is {all_layers}, so that "
-    "it does see the lower ones, and the mean over the cascade is {figure}"
+    "after the head alone it is {after_head}, where the limit is {limit}: it hardly sees "
+    "that layer, as reported. With all 17 layers drawn it is {after_all}, so that it does "
+    "see the lower ones, and the mean over the cascade is {figure}"
 )
 _PATTERN = (
     "maps of two different images have a similarity of {unrelated_maps} here, so that the limit of "
     "{limit} is hard to exceed, and this check can hardly tell: {figure}"
 )
 
-# The means over the images that the reasons above and below use, by the name that they use.
-FACTS = {
-    "unrelated_maps": f"{FIGURE} of unrelated maps",
-    "head": f"{FIGURE}, head re-initialised",
-    "all_layers": f"{FIGURE}, all layers re-initialised",
-    "head_alone": f"{FIGURE}, head alone re-initialised",
-    "first_layer_alone": f"{FIGURE}, first layer alone re-initialised",
-    "gradients": f"{FIGURE} of the model's own gradients",
-    "without_sign": "rank correlation of absolute values",
-    "without_sign_of_unrelated_maps": "rank correlation of absolute values of unrelated maps",
-    "same_predictions": "share of equal predictions",
+# Short names, for the sentences below, of facts that the checks report.
+_SHORT = {
+    "absolute rank correlation of unrelated maps": "unrelated_maps",
+    "rank correlation of absolute values": "without_sign",
+    "rank correlation of absolute values of unrelated maps": "without_sign_of_unrelated_maps",
+    "absolute rank correlation after re-initialising the head": "after_head",
+    "absolute rank correlation after re-initialising all layers": "after_all",
+    "absolute rank correlation after re-initialising the head alone": "after_head_alone",
+    "absolute rank correlation after re-initialising the first layer alone": "after_first_alone",
+    "absolute rank correlation of the model's own gradients": "gradients",
+    "share of equal predictions of the two networks": "same_predictions",
 }
 
 DIFFERENCES: tuple[Difference, ...] = (
@@ -192,7 +191,7 @@ DIFFERENCES: tuple[Difference, ...] = (
         subject="digits",
         check="mprt_cascading",
         methods=("guided Grad-CAM",),
-        why=_PARTLY + "after the head it is {head}, with all layers re-initialised {all_layers}. "
+        why=_PARTLY + "after the head it is {after_head}, with all layers drawn {after_all}. "
         "It is the product of guided backpropagation with Grad-CAM, which does respond",
     ),
     Difference(
@@ -202,8 +201,8 @@ DIFFERENCES: tuple[Difference, ...] = (
         subject="digits",
         check="mprt_independent",
         methods=("guided Grad-CAM",),
-        why=_PARTLY + "the head alone gives {head_alone}, the first layer alone "
-        "{first_layer_alone}",
+        why=_PARTLY + "the head alone gives {after_head_alone}, the first layer alone "
+        "{after_first_alone}",
     ),
     Difference(subject="digits", check="random_logit", methods=("LRP-alpha2-beta1",), why=_ALPHA2),
     Difference(
@@ -230,14 +229,14 @@ DIFFERENCES: tuple[Difference, ...] = (
         subject="shapes",
         check="mprt_cascading",
         methods=("LRP-alpha2-beta1",),
-        why="the head alone already changes its maps: {head} (limit {limit}), and with "
-        "all 17 layers re-initialised it is {all_layers}; the mean over the cascade is {figure}",
+        why="the head alone already changes its maps: {after_head} (limit {limit}), and with "
+        "all 17 layers drawn it is {after_all}; the mean over the cascade is {figure}",
     ),
     Difference(
         subject="shapes",
         check="mprt_cascading",
         methods=("deconvolution",),
-        why=_PATTERN + " over the cascade, {head} after the head alone",
+        why=_PATTERN + " over the cascade, {after_head} after the head alone",
     ),
     Difference(
         subject="shapes",
@@ -267,10 +266,10 @@ def verdict_of(method_name: str, subject: str, check: str) -> Verdict:
 
 
 def measured(verdict: Verdict) -> dict[str, str]:
-    """Return figure, limit and means over the images of a verdict, by their names in `FACTS`."""
+    """The means of the facts that have a short name, and the figure and the limit of a verdict."""
     _, _, means = verdict.reason.partition("Means over the images: ")
-    found = dict(re.findall(r"([a-zA-Z].*?) (-?\d[\d.e-]*)(?:, |\.(?: |$))", means))
-    facts = {key: f"{float(found[name]):.2f}" for key, name in FACTS.items() if name in found}
+    found = dict(re.findall(r"([a-zA-Z][\w ,'()-]*?) (-?\d[\d.e-]*)(?:, |\.(?: |$))", means))
+    facts = {_SHORT[name]: f"{float(value):.2f}" for name, value in found.items() if name in _SHORT}
     return facts | {"figure": f"{verdict.figure:.2f}", "limit": f"{verdict.limit:.2f}"}
 
 

@@ -22,21 +22,23 @@ def nearest_of_another_target(targets):
 
 @settings(derandomize=True, deadline=None, max_examples=200)
 @given(st.lists(st.integers(0, 3), min_size=2, max_size=12))
-def test_partners_are_the_nearest_images_of_another_target(targets):
+def test_other_images_are_the_nearest_of_another_target(targets):
     assert other_images(torch.tensor(targets)).tolist() == nearest_of_another_target(targets)
 
 
-def test_partners_of_one_target_are_the_next_images():
+def test_other_images_of_one_target_are_the_next_ones():
     assert other_images(torch.tensor([5, 5, 5])).tolist() == [1, 2, 0]
 
 
 @pytest.mark.parametrize("count", [0, 1])
-def test_one_image_has_no_partner(count):
-    with pytest.raises(NotApplicable, match="needs two images or more: the null is the map of"):
+def test_there_is_no_other_image_of_one(count):
+    with pytest.raises(
+        NotApplicable, match="needs two images or more: the reference is the map of another image"
+    ):
         other_images(torch.zeros(count, dtype=torch.long))
 
 
-def test_unrelated_measures_each_map_against_its_partners():
+def test_unrelated_measures_each_map_against_another_image_s():
     maps = torch.tensor([[1.0], [10.0], [100.0]])
     values = unrelated(maps, torch.tensor([0, 0, 1]), lambda a, b: (a - b).squeeze(1))
     assert values.tolist() == [1 - 100, 10 - 100, 100 - 1]

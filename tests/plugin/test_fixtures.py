@@ -2,59 +2,6 @@
 
 import pytest
 
-TESTS = """
-import pytest
-import told
-from my_model import gradient, load_subject, raises
-from pytest_xai import CheckFailed, Bench, explainer
-from pytest_xai.protocol import named
-
-
-def test_a_pass(xai_check):
-    verdict = xai_check(gradient, "shape", load_subject())
-    assert (verdict.outcome, verdict.subject) == ("passed", "Sequential")
-
-
-def test_registered_names(xai_check, xai_bench):
-    assert xai_check("passes", "told", "net").outcome == "passed"
-    assert xai_bench("net") is xai_bench("net")
-    assert xai_bench("net").subject.name == "net"
-
-
-def test_a_failure(xai_check):
-    xai_check("fails", "told", "net")
-
-
-def test_an_error(xai_check):
-    with pytest.raises(CheckFailed, match="no map for you"):
-        xai_check(raises, "shape", load_subject())
-
-
-def test_undecided(xai_check):
-    assert xai_check("undecided", "told", "net").outcome == "undecided"
-
-
-def test_not_applicable(xai_check):
-    verdict = xai_check("not_applicable", "told", "net")
-    assert (verdict.outcome, verdict.reason) == ("not_applicable", "told so")
-
-
-def test_a_bench(xai_bench):
-    subject = load_subject()
-    subject.model.train()
-    bench = xai_bench(subject)
-    assert isinstance(bench, Bench)
-    assert xai_bench(subject) is bench
-    assert len(bench) == 40
-    assert not subject.model.training
-"""
-
-
-@pytest.fixture
-def handwritten(told):
-    told.makepyfile(test_it=TESTS)
-    return told
-
 
 @pytest.mark.parametrize("arguments", [[], ["--xai", "--deselect=xai::"]])
 def test_the_fixtures_work_with_and_without_the_gate(handwritten, arguments):

@@ -93,8 +93,12 @@ def dice_under_attack(
             "share of predictions changed": _only(
                 found.correct & found.within, found.flipped.double()
             ),
-            "Dice where it changed, old class": _only(changed, _dice(before, end)),
-            "Dice where it changed, new class": _only(changed, _dice(before, new)),
+            "Dice for the original class where the prediction changed": _only(
+                changed, _dice(before, end)
+            ),
+            "Dice for the new class where the prediction changed": _only(
+                changed, _dice(before, new)
+            ),
         },
         tensors={
             "input": bench.inputs,

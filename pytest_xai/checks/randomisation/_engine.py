@@ -167,7 +167,7 @@ def randomised(
         bench: the images of a round.
         explainer: makes the maps.
         order: see `pytest_xai.perturbations.cascade.redraw`.
-        ends: names of the similarity after the first step and after the last step.
+        ends: words for the first and the last step, such as "after re-initialising the head".
         explain: calls the explainer.
     """
     kept = dict[str, None]()
@@ -179,8 +179,8 @@ def randomised(
         compared_steps.original,
         means | {FIGURE: compared_steps.figures},
         of_gradients=lambda: _compare_steps(bench, GRADIENT, order, explain, kept).figures,
-        facts={f"{FIGURE}, {ends[0]}": first, f"{FIGURE}, {ends[1]}": last},
-        tensors={"map": compared_steps.original.maps, f"map, {ends[1]}": compared_steps.last},
+        facts={f"{FIGURE} {ends[0]}": first, f"{FIGURE} {ends[1]}": last},
+        tensors={"map": compared_steps.original.maps, f"map {ends[1]}": compared_steps.last},
     )
     return replace(found, notes=notes_on_kept(kept))
 

@@ -52,5 +52,5 @@ def data_randomisation(bench: Bench, explainer: NamedExplainer) -> Finding:
         prepared,
         PreparedMaps(others).like(prepared),
         facts={"share of equal predictions of the two networks": same.double()},
-        tensors={"map": original, "map, labels permuted": others},
+        tensors={"map": original, "map of the network trained on permuted labels": others},
     )

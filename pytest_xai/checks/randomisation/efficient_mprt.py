@@ -59,13 +59,13 @@ def efficient_mprt(bench: Bench, explainer: NamedExplainer) -> Finding:
         limits=_NULL,
         facts={
             "entropy of the map": ordered[:, 0],
-            "entropy of the map, all layers re-initialised": disordered.mean(1),
+            "entropy of the map after re-initialising all layers": disordered.mean(1),
             "relative rise of the entropy": (disordered / ordered - 1).mean(1),
         },
         tensors={
             "input": bench.inputs,
             "map": original,
-            "map, all layers re-initialised": random[:, -1],
+            "map after re-initialising all layers": random[:, -1],
         },
         cause="The map is no simpler for the trained model than for one with random weights.",
         notes=notes_on_kept(kept),

@@ -26,5 +26,5 @@ def mprt_bottom_up(bench: Bench, explainer: NamedExplainer) -> Finding:
     As in mprt_cascading, but the first layer is re-initialised first. Then no step leaves the
     early layers intact, which would keep maps similar (Binder 2023).
     """
-    ends = ("first layer re-initialised", "all layers re-initialised")
+    ends = ("after re-initialising the first layer", "after re-initialising all layers")
     return randomised(bench, explainer, "bottom_up", ends=ends)

@@ -32,5 +32,8 @@ def mprt_cascading(bench: Bench, explainer: NamedExplainer) -> Finding:
     images have their own weights. Stochastic explainers have the same seed before and after.
     """
     return randomised(
-        bench, explainer, "top_down", ends=("head re-initialised", "all layers re-initialised")
+        bench,
+        explainer,
+        "top_down",
+        ends=("after re-initialising the head", "after re-initialising all layers"),
     )

@@ -26,5 +26,5 @@ def mprt_independent(bench: Bench, explainer: NamedExplainer) -> Finding:
     As in mprt_cascading, but each layer is restored before the next is re-initialised. The value
     is the mean over the layers.
     """
-    ends = ("head alone re-initialised", "first layer alone re-initialised")
+    ends = ("after re-initialising the head alone", "after re-initialising the first layer alone")
     return randomised(bench, explainer, "independent", ends=ends)

@@ -38,7 +38,7 @@ def smooth_mprt(bench: Bench, explainer: NamedExplainer) -> Finding:
     the image's range, the same for every model. Differences are then due to the model, and not
     to the noise of shattered gradients.
     """
-    ends = ("first layer re-initialised", "all layers re-initialised")
+    ends = ("after re-initialising the first layer", "after re-initialising all layers")
     return randomised(bench, explainer, "bottom_up", ends=ends, explain=_averaged)
 
 

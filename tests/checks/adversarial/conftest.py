@@ -1,4 +1,4 @@
-"""What the checks under attack are tested with alike."""
+"""Helpers for the tests of checks under attack: top masks, Dice and other images by hand."""
 
 import pytest
 import torch

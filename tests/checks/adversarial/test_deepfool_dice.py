@@ -132,7 +132,7 @@ def test_misclassified_images_are_left_out_and_counted(verdict):
     subject = xai.Subject(plain.model, plain.inputs, labels, bounds=(0, 1))
     judged = verdict(CHECK, input_x_gradient, subject)
     assert judged.images == 26
-    assert "6 left out: misclassified before the attack." in judged.reason
+    assert "6 images left out: misclassified before the attack." in judged.reason
 
 
 def test_noise_has_the_attacks_size_in_every_norm(recorder, finding, linear):
@@ -154,9 +154,12 @@ def test_what_it_comes_to(recorder, finding, dice_by_hand, following, digits):
     assert torch.allclose(found.values[counted], dice_by_hand(before, after).double()[counted])
     limits = torch.minimum(under_noise, (under_noise + null) / 2)
     assert torch.allclose(found.limits[counted], limits[counted])
-    for name, maps in {"": end, " for the new class": new}.items():
+    for name, maps in {"original": end, "new": new}.items():
         expected = dice_by_hand(before, maps).double()[counted]
-        assert torch.allclose(found.facts[f"Dice where it changed{name}"][counted], expected)
+        assert torch.allclose(
+            found.facts[f"Dice for the {name} class where the prediction changed"][counted],
+            expected,
+        )
     distance = (asked.inputs[4] - bench.inputs).flatten(1).norm(dim=1).double()
     assert torch.allclose(found.facts["size of the perturbation"][counted], distance[counted])
     assert torch.equal(found.tensors["adversarial input"], asked.inputs[4])
@@ -205,7 +208,8 @@ def test_by_the_protocol_of_the_paper_the_map_after_is_that_of_the_new_class(
     assert torch.equal(asked.targets[3], after)
     assert torch.allclose(found.values[counted], dice_by_hand(before, new).double()[counted])
     assert torch.allclose(
-        found.facts["Dice where it changed"][counted], dice_by_hand(before, end).double()[counted]
+        found.facts["Dice for the original class where the prediction changed"][counted],
+        dice_by_hand(before, end).double()[counted],
     )
     sizes = [(asked.inputs[c] - bench.inputs).flatten(1).abs().sort(1).values for c in (1, 2)]
     assert torch.allclose(*sizes, atol=1e-6)
@@ -222,7 +226,8 @@ def test_a_map_of_the_prediction_loses_the_target_at_the_boundary(verdict, digit
     assert verdict(CHECK, of_prediction, digits).outcome == "passed"
     lost, _ = galli(of_prediction, digits)
     right, _ = galli(input_x_gradient, digits)
-    own, new = "Dice where it changed", "Dice where it changed for the new class"
+    own = "Dice for the original class where the prediction changed"
+    new = "Dice for the new class where the prediction changed"
     assert lost.facts[own].nanmean() == lost.facts[new].nanmean() < 0.3
     assert right.facts[own].nanmean() > 0.6
     assert right.facts[new].nanmean() < 0.3

@@ -85,8 +85,8 @@ def test_the_figure_is_that_of_its_attack_by_hand(name, recorder, dice_by_hand, 
     size = torch.linalg.vector_norm((point - bench.inputs).flatten(1).double(), ord=norm, dim=1)
     assert torch.allclose(found.facts["size of the perturbation"][counts], size[counts])
     shown = right & changed
-    for fact, maps in {"": at_end, " for the new class": new}.items():
-        values = found.facts[f"Dice where it changed{fact}"]
+    for fact, maps in {"original": at_end, "new": new}.items():
+        values = found.facts[f"Dice for the {fact} class where the prediction changed"]
         assert torch.allclose(values[shown], dice_by_hand(before, maps)[shown].double())
         assert values[~shown].isnan().all()
     # The same absolute changes elsewhere; of few elements, as far as there is room.

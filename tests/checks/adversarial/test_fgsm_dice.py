@@ -27,7 +27,7 @@ from pytest_xai.subjects import load_digits
 CHECK = "fgsm_dice"
 BESIDE = (
     "IoU",
-    "intersection of the top fifth",
+    "intersection of the top 20 %",
     "rank correlation",
     "SSIM",
     "shift of the centre of mass",
@@ -166,8 +166,14 @@ def test_what_is_asked_and_what_it_comes_to(
         "Dice after noise of the same size": (counts, under_noise),
         "Dice of unrelated maps": (counts, null),
         "share of predictions changed": (right, changed.double()),
-        "Dice where it changed": (right & changed, dice_by_hand(before, end)),
-        "Dice where it changed for the new class": (right & changed, dice_by_hand(before, new)),
+        "Dice for the original class where the prediction changed": (
+            right & changed,
+            dice_by_hand(before, end),
+        ),
+        "Dice for the new class where the prediction changed": (
+            right & changed,
+            dice_by_hand(before, new),
+        ),
     }
     for name, (where, values) in facts.items():
         assert torch.allclose(found.facts[name][where], values[where].double()), name
@@ -179,7 +185,7 @@ def test_what_is_asked_and_what_it_comes_to(
     assert sum(found.left_out.values()) == int((~counts).sum())
 
 
-def test_what_stands_beside_the_figure(recorder, finding, digits, table):
+def test_further_similarities(recorder, finding, digits, table):
     """By SciPy, scikit-image and sets; a table has no places for the last two."""
     asked = recorder(input_x_gradient)
     found, _ = finding(CHECK, asked, digits)
@@ -190,7 +196,7 @@ def test_what_stands_beside_the_figure(recorder, finding, digits, table):
         tops = [set(np.argsort(-each.ravel())[:13].tolist()) for each in (a, b)]
         tenths = [set(np.argsort(-each.ravel())[:7].tolist()) for each in (a, b)]
         expected["IoU"].append(len(tenths[0] & tenths[1]) / len(tenths[0] | tenths[1]))
-        expected["intersection of the top fifth"].append(len(tops[0] & tops[1]) / 13)
+        expected["intersection of the top 20 %"].append(len(tops[0] & tops[1]) / 13)
         expected["rank correlation"].append(spearmanr(a.ravel(), b.ravel()).statistic)
         unit = [each / np.abs(each).max() for each in (a, b)]
         expected["SSIM"].append(structural_similarity(*unit, data_range=2))
@@ -234,11 +240,11 @@ def test_misclassified_images_are_left_out_and_counted(verdict, finding):
     assert sorted(bench.images[place] for place in left_out) == [3, 7, 20]
     assert found.left_out["misclassified before the attack"] == 3
     for name, values in found.facts.items():
-        if "where it changed" not in name:
+        if "where the prediction changed" not in name:
             assert values.isnan().nonzero().flatten().tolist() == left_out
     judged = verdict(CHECK, input_x_gradient, subject)
     assert judged.images == 29
-    assert "3 left out: misclassified before the attack." in judged.reason
+    assert "3 images left out: misclassified before the attack." in judged.reason
 
 
 def test_an_attack_beyond_its_budget_or_the_bounds_does_not_count(finding, digits, monkeypatch):
@@ -281,9 +287,12 @@ def test_what_changes_the_prediction_is_shown_and_what_comes_before_is_held(
     changed = found.facts["share of predictions changed"] == 1
     assert changed[::2].sum() > 10
     assert not changed[1::2].any()
-    assert torch.equal(found.facts["Dice where it changed"].isfinite(), changed)
+    assert torch.equal(
+        found.facts["Dice for the original class where the prediction changed"].isfinite(), changed
+    )
     assert torch.allclose(
-        found.facts["Dice where it changed"][changed], dice_by_hand(before, end)[changed].double()
+        found.facts["Dice for the original class where the prediction changed"][changed],
+        dice_by_hand(before, end)[changed].double(),
     )
     held = found.values.isfinite() & changed
     assert held.sum() > 8
@@ -328,7 +337,7 @@ def test_constant_maps_are_left_out_and_counted(finding, verdict, digits):
     assert found.left_out["constant maps"] == 4
     unknown = verdict(CHECK, explainers.get("control:ConstantMap"), digits)
     assert unknown.outcome == "undecided"
-    assert "No image can tell." in unknown.reason
+    assert "No image could be judged." in unknown.reason
 
 
 # ------------------------------------------------------------------------------------- planted maps
@@ -350,7 +359,7 @@ def test_a_map_that_the_attack_destroys_and_noise_does_not_fails(verdict, border
     assert failed.figure == 0
     assert failed.limit == 0.5
     assert failed.interval[0] <= failed.figure <= failed.interval[1]
-    assert failed.reason.startswith("The attack moves the map further than noise of the same size")
+    assert failed.reason.startswith("The attack changes the map more than noise of the same size")
     assert set(failed.tensors) == {
         "input",
         "adversarial input",
@@ -364,7 +373,8 @@ def test_of_a_map_that_noise_destroys_no_more_is_asked_than_noise_leaves(verdict
     """Less than unrelated maps share, which digits do: no image is on the wrong side."""
     frail = verdict(CHECK, by_call(1, -1, -1), load_digits(32))
     assert (frail.outcome, frail.figure) == ("undecided", 0.5)
-    assert "0 of 31, 31 on it. Means: value 0, limit 0," in frail.reason
+    assert "0 of 31 images are above their own limit, 31 on it." in frail.reason
+    assert "31 on it. Means over the images: value 0, limit 0," in frail.reason
     assert "Dice of unrelated maps 0.1" in frail.reason
 
 
@@ -373,7 +383,8 @@ def test_a_map_that_noise_destroys_as_well_is_not_the_attacks_doing(verdict, bor
     frail = verdict(CHECK, by_call(1, -1, -1), borderline)
     steady = verdict(CHECK, by_call(1, 1, 1), borderline)
     assert (frail.outcome, frail.figure) == ("undecided", 0.5)
-    assert "0 of 64, 64 on it. Means: value 0, limit 0," in frail.reason
+    assert "0 of 64 images are above their own limit, 64 on it." in frail.reason
+    assert "64 on it. Means over the images: value 0, limit 0," in frail.reason
     assert (steady.outcome, steady.figure) == ("passed", 1.0)
 
 

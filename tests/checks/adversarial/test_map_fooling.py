@@ -48,10 +48,10 @@ def test_figures_are_those_of_the_tensors(spot):
     expected = topk_intersection(after, before, fraction=0.2)
     assert torch.allclose(found.values, expected)
     assert torch.equal(found.facts["share of the top 20 % kept after the attack"], found.values)
-    least = found.facts["after the worst of 10 draws of it"]
-    undone = found.facts["if the attack had all it wants"]
+    least = found.facts["share of the top 20 % kept after the worst of 10 draws of noise"]
+    undone = found.facts["share of the top 20 % kept if the attack reached its goal"]
     assert torch.allclose(found.limits, torch.minimum((least + undone) / 2, least))
-    assert (least <= found.facts["after noise of the same size"]).all()
+    assert (least <= found.facts["share of the top 20 % kept after noise of the same size"]).all()
     size = (inputs - bench.inputs).abs().flatten(1).amax(1)
     assert torch.allclose(found.facts["size of the perturbation"], size.double())
     assert (size <= EPSILON + 1e-6).all()
@@ -74,8 +74,12 @@ def test_noise_has_the_sizes_of_the_attack(recorder):
     kept = torch.stack(
         [topk_intersection(maps, found.tensors["map"], fraction=0.2) for maps in asked.maps[-10:]]
     )
-    assert torch.allclose(kept.mean(0), found.facts["after noise of the same size"])
-    assert torch.allclose(kept.amin(0), found.facts["after the worst of 10 draws of it"])
+    assert torch.allclose(
+        kept.mean(0), found.facts["share of the top 20 % kept after noise of the same size"]
+    )
+    assert torch.allclose(
+        kept.amin(0), found.facts["share of the top 20 % kept after the worst of 10 draws of noise"]
+    )
 
 
 def test_noise_that_changes_the_prediction_is_no_match(monkeypatch):
@@ -119,14 +123,14 @@ def test_without_gradients_it_is_found_as_well(verdict, grey):
 def test_the_gradient_of_a_linear_model_passes(verdict, grey):
     passed = verdict("map_fooling_topk", gradient, grey)
     assert (passed.outcome, passed.figure) == ("passed", 1.0)
-    assert "Means: value 1, limit 0.5" in passed.reason
+    assert "Means over the images: value 1, limit 0.5" in passed.reason
 
 
 def test_an_image_with_a_constant_map_cannot_tell(verdict):
     subject = load_digits(2)
     unknown = verdict("map_fooling_topk", explainers.get("control:ConstantMap"), subject)
     assert unknown.outcome == "undecided"
-    assert "2 left out: maps for which it is not defined." in unknown.reason
+    assert "2 images left out: maps for which the figure is not defined." in unknown.reason
 
 
 def test_one_image_has_no_null(verdict):

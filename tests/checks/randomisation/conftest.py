@@ -19,7 +19,7 @@ def correlations(ones, others):
 
 
 def reinitialised(bench, names, *, draw=0):
-    """A new copy of the model with these layers drawn anew, for the bench's group of images."""
+    """A new copy of the model with these layers re-initialised, for the bench's group of images."""
     model = copy.deepcopy(bench.subject.model)
     seed = bench.derive_seed("weights", bench.images[0], draw)
     for name in names:

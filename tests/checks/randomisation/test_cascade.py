@@ -1,4 +1,4 @@
-"""The models that the checks make: which weights are drawn anew, when, how, and at what cost."""
+"""Re-initialised models of the checks: which weights change, in which order, at what cost."""
 
 import itertools
 import zlib
@@ -216,8 +216,8 @@ def test_what_could_not_be_drawn_is_said(verdict):
     model = nn.Sequential(nn.Linear(6, 6), *norms, nn.Linear(6, 3)).eval()
     judged = verdict(CHECK, gradient, xai.Subject(model, torch.rand(16, 6)))
     assert (
-        "Not drawn anew, as nothing says how: 3.running_mean, 3.running_var, 2.running_mean, "
-        "2.running_var and 2 more."
+        "Not re-initialised, because no rule is known: 3.running_mean, 3.running_var, "
+        "2.running_mean, 2.running_var and 2 more."
     ) in judged.reason
 
 
@@ -227,7 +227,7 @@ def test_what_could_not_be_drawn_is_said(verdict):
 )
 def test_four_of_what_could_not_be_drawn_are_named(count, said):
     assert notes_on_kept(dict.fromkeys("abcdefg"[:count])) == (
-        f"Not drawn anew, as nothing says how: {said}.",
+        f"Not re-initialised, because no rule is known: {said}.",
     )
     assert notes_on_kept({}) == ()
 

@@ -71,7 +71,7 @@ def test_the_figure_is_the_correlation_with_the_other_model_s_map(
     others = gradient(other, bench.inputs, bench.targets)
     assert torch.allclose(found.values, correlations(others, maps))
     same = other(bench.inputs).argmax(1) == model(bench.inputs).argmax(1)
-    assert torch.equal(found.facts["same predictions"], same.double())
+    assert torch.equal(found.facts["share of equal predictions of the two networks"], same.double())
     assert other.training  # it is the user's own
     assert asked.models[0] is model
     assert not asked.models[1].training

@@ -1,4 +1,4 @@
-"""The map becomes more complex when all that the model has learned is drawn anew."""
+"""The map becomes more complex when all weights are re-initialised."""
 
 import numpy as np
 import pytest
@@ -63,7 +63,9 @@ def test_the_figure_is_the_share_of_draws_that_raise_the_entropy(finding, digits
     ordered, disordered = torch.tensor(before)[:, None], torch.tensor(after)
     assert torch.allclose(found.values, (disordered > ordered).double().mean(1))
     relative = ((disordered - ordered) / ordered).mean(1)
-    assert torch.allclose(found.facts["relative rise"], relative)
-    assert torch.allclose(found.facts["all drawn anew"], disordered.mean(1))
-    assert torch.equal(found.tensors["map, all drawn anew"], torch.cat(lasts))
+    assert torch.allclose(found.facts["relative rise of the entropy"], relative)
+    assert torch.allclose(
+        found.facts["entropy of the map after re-initialising all layers"], disordered.mean(1)
+    )
+    assert torch.equal(found.tensors["map after re-initialising all layers"], torch.cat(lasts))
     assert found.limits == 0.5

@@ -1,4 +1,4 @@
-"""The map changes when what the model has learned is drawn anew, from the input up."""
+"""The map changes when layers are re-initialised from the input up."""
 
 import pytest
 import torch
@@ -43,5 +43,9 @@ def test_the_figure_is_the_mean_over_the_steps(finding, digits, by_hand):
         for count in range(1, 5)
     ]
     assert torch.allclose(found.values, torch.stack(steps).mean(0))
-    assert torch.allclose(found.facts["first layer drawn anew"], steps[0])
-    assert torch.allclose(found.facts["all drawn anew"], steps[-1])
+    assert torch.allclose(
+        found.facts["absolute rank correlation after re-initialising the first layer"], steps[0]
+    )
+    assert torch.allclose(
+        found.facts["absolute rank correlation after re-initialising all layers"], steps[-1]
+    )

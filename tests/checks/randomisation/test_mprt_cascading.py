@@ -1,4 +1,4 @@
-"""The map changes when what the model has learned is drawn anew, from the output down."""
+"""The map changes when layers are re-initialised from the output down."""
 
 import re
 
@@ -64,7 +64,7 @@ def test_a_map_that_is_always_constant_fails(verdict, digits):
         1,
         pytest.approx(0.55, abs=0.05),
     )
-    assert failed.reason.startswith("The map is constant: it points to no place")
+    assert failed.reason.startswith("The map is constant: it highlights nothing")
 
 
 def test_constant_maps_of_neurons_that_are_off_do_not_fail_the_gradient(verdict, finding):
@@ -98,13 +98,13 @@ class Mirrored(nn.Module):
 
 @pytest.mark.parametrize("seed", range(6))
 def test_opposite_maps_of_two_classes_do_not_fail_the_gradient(seed, verdict):
-    """They point to the same places, so that nobody can ask for maps that are less alike."""
+    """They point to the same places, so that maps need not be less similar."""
     generator = torch.Generator().manual_seed(seed)
     inputs = torch.randn(64, 8, generator=generator).double()
     subject = xai.Subject(Mirrored(seed), inputs)
     passed = verdict(CHECK, gradient, subject, seed=seed)
     assert passed.outcome != "failed"
-    assert "unrelated maps 1, " in passed.reason
+    assert "absolute rank correlation of unrelated maps 1, " in passed.reason
     assert passed.limit == pytest.approx(1)
 
 
@@ -129,13 +129,17 @@ def test_the_figure_is_the_mean_rank_correlation_over_the_steps(
 
     steps = torch.stack([correlations(maps, original) for maps in later])
     assert torch.allclose(found.values, steps.mean(0))
-    assert torch.allclose(found.facts["head drawn anew"], steps[0])
-    assert torch.allclose(found.facts["all drawn anew"], steps[-1])
-    assert set(found.tensors) == {"input", "map", "map, all drawn anew"}
+    assert torch.allclose(
+        found.facts["absolute rank correlation after re-initialising the head"], steps[0]
+    )
+    assert torch.allclose(
+        found.facts["absolute rank correlation after re-initialising all layers"], steps[-1]
+    )
+    assert set(found.tensors) == {"input", "map", "map after re-initialising all layers"}
     last = torch.cat([asked.maps[steps_of], asked.maps[2 * steps_of]])
-    assert torch.equal(found.tensors["map, all drawn anew"], last)
+    assert torch.equal(found.tensors["map after re-initialising all layers"], last)
     targets = bench.targets.tolist()
-    partners = [
+    others = [
         next(
             other % 32
             for other in range(place + 1, place + 33)
@@ -143,15 +147,15 @@ def test_the_figure_is_the_mean_rank_correlation_over_the_steps(
         )
         for place in range(32)
     ]
-    null = correlations(original, original[partners])
-    assert torch.allclose(found.facts["unrelated maps"], null)
+    null = correlations(original, original[others])
+    assert torch.allclose(found.facts["absolute rank correlation of unrelated maps"], null)
     assert torch.allclose(found.limits, (1 + null) / 2)
     assert (found.value_range, found.limit_range) == ((0.0, 1.0), (0.5, 1.0))
-    assert (found.facts["with its sign"] < 0).any()
+    assert (found.facts["rank correlation with sign"] < 0).any()
 
 
 class Turning:
-    """A map that is the input, with its sign turned when the head was drawn anew."""
+    """A map that is the input, sign-flipped if the head was re-initialised."""
 
     def __init__(self, head):
         self.head = head.clone()
@@ -165,7 +169,7 @@ def test_a_map_that_is_turned_over_points_to_the_same_places(verdict, digits):
     failed = verdict(CHECK, Turning(digits.model.fc2.weight), digits)
     assert failed.outcome == "failed"
     assert failed.figure == pytest.approx(1)
-    assert "with its sign -1" in failed.reason
+    assert "rank correlation with sign -1" in failed.reason
 
 
 @pytest.mark.parametrize("spec, figure", [("zennit:ZPlus", 0.99), ("zennit:DTD", 0.9)])
@@ -174,7 +178,7 @@ def test_positive_rules_fail_though_the_logit_turns_their_maps_over(spec, figure
     failed = verdict(CHECK, explainers.get(spec), digits)
     assert failed.outcome == "failed"
     assert failed.figure > figure
-    signed = float(re.search(r"with its sign (-?[\d.]+)", failed.reason)[1])
+    signed = float(re.search(r"rank correlation with sign (-?[\d.]+)", failed.reason)[1])
     assert abs(signed) < 0.6
 
 
@@ -197,7 +201,7 @@ def test_no_map_needs_to_change_more_than_the_gradient(check, verdict):
     assert judged.figure > 0.7
     assert judged.limit >= (1 + judged.figure) / 2 - 1e-9
     assert judged.outcome != "failed"
-    assert "gradients " in judged.reason
+    assert "absolute rank correlation of the model's own gradients " in judged.reason
 
 
 def test_all_steps_count_alike(finding, digits):
@@ -209,7 +213,10 @@ def test_all_steps_count_alike(finding, digits):
         return inputs if trained else noise.expand_as(inputs)
 
     found, _ = finding(CHECK, explain, digits)
-    first, last = found.facts["head drawn anew"], found.facts["all drawn anew"]
+    first, last = (
+        found.facts["absolute rank correlation after re-initialising the head"],
+        found.facts["absolute rank correlation after re-initialising all layers"],
+    )
     assert torch.allclose(first, torch.tensor(1.0).double())
     assert last.max() < 0.6
     assert torch.allclose(found.values, (3 + last) / 4)

@@ -1,4 +1,4 @@
-"""The map changes when a single layer is drawn anew and all others stay trained."""
+"""The map changes when a single layer is re-initialised and all others stay trained."""
 
 import pytest
 import torch
@@ -44,5 +44,10 @@ def test_the_figure_is_the_mean_over_the_layers(finding, digits, by_hand):
         for name in ("conv1", "conv2", "fc1", "fc2")
     ]
     assert torch.allclose(found.values, torch.stack(layers).mean(0))
-    assert torch.allclose(found.facts["head alone drawn anew"], layers[-1])
-    assert torch.allclose(found.facts["first layer alone drawn anew"], layers[0])
+    assert torch.allclose(
+        found.facts["absolute rank correlation after re-initialising the head alone"], layers[-1]
+    )
+    assert torch.allclose(
+        found.facts["absolute rank correlation after re-initialising the first layer alone"],
+        layers[0],
+    )

@@ -72,7 +72,7 @@ def test_positive_rules_fail_though_the_logit_turns_their_maps_over(spec, verdic
     failed = verdict(CHECK, explainers.get(spec, **options), digits)
     assert failed.outcome == "failed"
     assert failed.figure > 0.98
-    assert "with its sign -0." in failed.reason
+    assert "rank correlation with sign -0." in failed.reason
 
 
 def test_a_constant_map_fails(verdict, digits):
@@ -80,7 +80,7 @@ def test_a_constant_map_fails(verdict, digits):
     assert (failed.outcome, failed.figure) == ("failed", 1)
 
 
-def test_of_two_classes_a_map_of_one_sign_that_is_turned_over_cannot_tell(verdict, borderline):
+def test_of_two_classes_a_sign_flipped_map_of_one_sign_cannot_be_judged(verdict, borderline):
     """The same places, times the sign of the output: right of some networks, wrong of others."""
 
     def explain(model, inputs, targets):
@@ -89,7 +89,8 @@ def test_of_two_classes_a_map_of_one_sign_that_is_turned_over_cannot_tell(verdic
     judged = verdict(CHECK, explain, borderline)
     assert judged.outcome == "undecided"
     assert judged.reason == (
-        "No image can tell. 64 left out: constant maps, or of one sign and turned over."
+        "No image could be judged. "
+        "64 images left out: constant maps, or sign-flipped maps of one sign."
     )
 
 
@@ -98,7 +99,7 @@ def test_of_two_mirrored_classes_what_ignores_the_class_fails(verdict, borderlin
     assert (failed.outcome, failed.figure) == ("failed", pytest.approx(1))
 
 
-def test_mirrored_classes_are_opposite_and_not_alike(verdict, borderline):
+def test_mirrored_classes_are_opposite_and_not_similar(verdict, borderline):
     passed = verdict(CHECK, gradient, borderline)
     assert passed.outcome == "passed"
     assert passed.figure == pytest.approx(-1)
@@ -106,7 +107,7 @@ def test_mirrored_classes_are_opposite_and_not_alike(verdict, borderline):
 
 @pytest.mark.parametrize("turned", [False, True])
 def test_of_two_classes_maps_of_which_one_has_both_signs_count(turned, finding, borderline):
-    """Likewise or turned over: that they are of one sign is what would leave the latter open."""
+    """Whether similar or sign-flipped: only sign-flipped maps of one sign cannot be judged."""
 
     def explain(model, inputs, targets):
         mixed = (0.5 - inputs if turned else inputs - 0.5) + 0.1 * inputs.roll(1, 1)
@@ -117,7 +118,7 @@ def test_of_two_classes_maps_of_which_one_has_both_signs_count(turned, finding, 
     assert ((found.values < 0) == turned).all()
 
 
-def test_of_two_classes_positive_maps_that_are_alike_count(finding, borderline):
+def test_of_two_classes_similar_positive_maps_count(finding, borderline):
     def explain(model, inputs, targets):
         return torch.where((targets == 0)[:, None], inputs, inputs + inputs.roll(1, 1))
 

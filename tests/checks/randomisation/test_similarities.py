@@ -10,6 +10,10 @@ from skimage.metrics import structural_similarity
 from pytest_xai.checks.randomisation import _similarities
 from pytest_xai.checks.randomisation._similarities import FIGURE, SIGNED, PreparedMaps
 
+UNSIGNED = "rank correlation of absolute values"
+PEARSON = "Pearson correlation"
+HOG = "rank correlation of oriented gradients (HOG)"
+
 
 @pytest.fixture
 def pair():
@@ -24,16 +28,23 @@ def unit(image):
 
 def test_all_are_what_the_libraries_compute(pair):
     found = PreparedMaps(pair[0]).like(PreparedMaps(pair[1]))
-    assert set(found) == {FIGURE, SIGNED, "without sign", "Pearson", "HOG", "SSIM"}
+    assert set(found) == {
+        FIGURE,
+        SIGNED,
+        UNSIGNED,
+        PEARSON,
+        HOG,
+        "SSIM",
+    }
     for place in range(4):
         a, b = (maps[place].sum(0).numpy() for maps in pair)
         scaled = [image / np.abs(image).max() for image in (a, b)]
         expected = {
             FIGURE: abs(spearmanr(a.ravel(), b.ravel()).statistic),
             SIGNED: spearmanr(a.ravel(), b.ravel()).statistic,
-            "without sign": spearmanr(np.abs(a).ravel(), np.abs(b).ravel()).statistic,
-            "Pearson": pearsonr(a.ravel(), b.ravel()).statistic,
-            "HOG": spearmanr(*(hog(unit(i), pixels_per_cell=(3, 3)) for i in (a, b))).statistic,
+            UNSIGNED: spearmanr(np.abs(a).ravel(), np.abs(b).ravel()).statistic,
+            PEARSON: pearsonr(a.ravel(), b.ravel()).statistic,
+            HOG: spearmanr(*(hog(unit(i), pixels_per_cell=(3, 3)) for i in (a, b))).statistic,
             "SSIM": structural_similarity(*scaled, data_range=2),
         }
         for name, value in expected.items():
@@ -44,25 +55,38 @@ def test_large_maps_have_cells_of_16_pixels():
     torch.manual_seed(0)
     a, b = torch.rand(1, 1, 80, 70).double(), torch.rand(1, 1, 80, 70).double()
     expected = spearmanr(*(hog(unit(i[0, 0].numpy()), pixels_per_cell=(16, 16)) for i in (a, b)))
-    assert PreparedMaps(a).like(PreparedMaps(b))["HOG"].item() == pytest.approx(expected.statistic)
+    assert PreparedMaps(a).like(PreparedMaps(b))[HOG].item() == pytest.approx(expected.statistic)
 
 
-def test_maps_that_are_turned_over_are_alike_in_the_figure(pair):
+def test_maps_that_are_sign_flipped_are_equal_in_the_figure(pair):
     found = PreparedMaps(pair[0]).like(PreparedMaps(-pair[0]))
-    for name in (FIGURE, "without sign"):
+    for name in (FIGURE, UNSIGNED):
         assert torch.allclose(found[name], torch.ones(4).double())
-    for name in (SIGNED, "Pearson"):
+    for name in (SIGNED, PEARSON):
         assert torch.allclose(found[name], -torch.ones(4).double())
 
 
 @pytest.mark.parametrize(
     "shape, names",
     [
-        ((3, 20), {FIGURE, SIGNED, "without sign", "Pearson"}),
-        ((3, 2, 20), {FIGURE, SIGNED, "without sign", "Pearson", "SSIM"}),
-        ((3, 1, 7, 9), {FIGURE, SIGNED, "without sign", "Pearson", "SSIM"}),
-        ((3, 1, 8, 9), {FIGURE, SIGNED, "without sign", "Pearson", "SSIM", "HOG"}),
-        ((3, 1, 8, 8, 8), {FIGURE, SIGNED, "without sign", "Pearson", "SSIM"}),
+        ((3, 20), {FIGURE, SIGNED, UNSIGNED, PEARSON}),
+        ((3, 2, 20), {FIGURE, SIGNED, UNSIGNED, PEARSON, "SSIM"}),
+        ((3, 1, 7, 9), {FIGURE, SIGNED, UNSIGNED, PEARSON, "SSIM"}),
+        (
+            (3, 1, 8, 9),
+            {
+                FIGURE,
+                SIGNED,
+                UNSIGNED,
+                PEARSON,
+                "SSIM",
+                HOG,
+            },
+        ),
+        (
+            (3, 1, 8, 8, 8),
+            {FIGURE, SIGNED, UNSIGNED, PEARSON, "SSIM"},
+        ),
     ],
 )
 def test_each_kind_of_input_has_what_is_defined_for_it(shape, names):
@@ -75,22 +99,22 @@ def test_without_scikit_image_there_is_no_hog(pair, monkeypatch):
     assert set(PreparedMaps(pair[0]).like(PreparedMaps(pair[1]))) == {
         FIGURE,
         SIGNED,
-        "without sign",
-        "Pearson",
+        UNSIGNED,
+        PEARSON,
         "SSIM",
     }
 
 
-def test_maps_whose_pixels_change_sign_by_themselves_are_not_alike_in_the_figure():
+def test_maps_whose_pixels_change_sign_by_themselves_are_not_similar_in_the_figure():
     """Where evidence is for and where against counts, though the absolute values are equal."""
     torch.manual_seed(0)
     maps = torch.randn(4, 1, 32, 32).double()
     found = PreparedMaps(maps * torch.randn_like(maps).sign()).like(PreparedMaps(maps))
-    assert torch.allclose(found["without sign"], torch.ones(4).double())
+    assert torch.allclose(found[UNSIGNED], torch.ones(4).double())
     assert (found[FIGURE] < 0.2).all()
 
 
-def test_a_constant_map_is_like_a_constant_original_alone(pair):
+def test_a_constant_map_equals_a_constant_original_alone(pair):
     constant = PreparedMaps(torch.ones_like(pair[0]))
     assert all(values.isnan().all() for values in constant.like(PreparedMaps(pair[1])).values())
     for other, figure in ((PreparedMaps(pair[1]), 0), (PreparedMaps(torch.zeros_like(pair[0])), 1)):

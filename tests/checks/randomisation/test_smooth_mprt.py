@@ -1,4 +1,4 @@
-"""The map, averaged over noisy inputs, changes when the model's weights are drawn anew."""
+"""The map, averaged over noisy inputs, changes when weights are re-initialised."""
 
 import pytest
 import torch

@@ -58,7 +58,7 @@ def test_the_gradient_of_a_linear_model_never_changes(finding, linear):
     subject, weight = linear
     found, bench = finding(CHECK, gradient, subject)
     assert (found.values == 0).all()
-    assert (found.facts["largest |dR|_1/|dx|_2"] == 0).all()
+    assert (found.facts["largest |dR|_1 / |dx|_2"] == 0).all()
     # The null: half the mass that the rows of two classes put elsewhere.
     own = weight[bench.targets]
     others = []
@@ -70,7 +70,7 @@ def test_the_gradient_of_a_linear_model_never_changes(finding, linear):
     assert torch.allclose(found.limits, null / 2)
     length = 3 / 255 * 12**0.5
     expected = (own - torch.stack(others)).abs().sum(1) * 4 / length
-    assert torch.allclose(found.facts["same to another image's map"], expected)
+    assert torch.allclose(found.facts["|dR|_1 / |dx|_2 to another image's map"], expected)
 
 
 @pytest.mark.parametrize("subject", ["linear", "signal"])
@@ -93,7 +93,7 @@ def test_the_figure_is_the_largest_change_over_one_step(subject, recorder, findi
         ratios.append(((after - before).abs().flatten(1).sum(1) / (length / 4)).where(counts, 0))
     assert torch.allclose(found.values, torch.stack(changes).amax(0))
     assert torch.allclose(found.facts["largest change"], found.values)
-    assert torch.allclose(found.facts["largest |dR|_1/|dx|_2"], torch.stack(ratios).amax(0))
+    assert torch.allclose(found.facts["largest |dR|_1 / |dx|_2"], torch.stack(ratios).amax(0))
     assert (found.values > 1e-4).all()
 
 
@@ -139,9 +139,14 @@ def test_a_jump_at_any_one_step_is_the_figure(when, finding, digits):
 def test_a_jump_fails_it(when, verdict, digits):
     failed = verdict(CHECK, jumping(when), digits)
     assert failed.outcome == "failed"
-    assert failed.reason.startswith("The map jumps: a hard threshold or rounding inside")
-    assert "share of images above their own limit: 32 of 32." in failed.reason
-    assert "Means: value 1, limit 0.404, largest change 1, change to another" in failed.reason
+    assert failed.reason.startswith(
+        "The map jumps: the explainer uses a hard threshold or rounding"
+    )
+    assert "32 of 32 images are above their own limit." in failed.reason
+    assert (
+        "Means over the images: value 1, limit 0.404, largest change 1, change to another"
+        in failed.reason
+    )
     assert (failed.figure, failed.limit, failed.images) == (1.0, 0.5, 32)
     assert set(failed.tensors) == {"input", "map", "map at the end of the path"}
 
@@ -208,7 +213,7 @@ def test_zero_maps_do_not_count(verdict, finding, digits):
     assert found.left_out == {"no step kept the prediction": 0, "zero maps": 5}
     nothing = verdict(CHECK, lambda model, inputs, targets: 0 * inputs, digits)
     assert nothing.outcome == "undecided"
-    assert nothing.reason == "No image can tell. 128 left out: zero maps."
+    assert nothing.reason == "No image could be judged. 128 images left out: zero maps."
 
 
 def test_one_image_has_no_null(verdict):

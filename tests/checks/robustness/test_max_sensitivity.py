@@ -21,7 +21,7 @@ def test_amplification_and_a_rare_jump_fail(explainer, verdict, digits):
     failed = verdict(CHECK, explainer, digits)
     assert failed.outcome == "failed"
     assert failed.figure > 0.8
-    assert failed.reason.startswith("A perturbation that nobody sees changes the map")
+    assert failed.reason.startswith("An imperceptible perturbation changes the map")
     assert set(failed.tensors) == {"input", "map", "map that changed most"}
     assert not torch.equal(failed.tensors["map"], failed.tensors["map that changed most"])
 

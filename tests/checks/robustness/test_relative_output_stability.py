@@ -22,7 +22,7 @@ def test_defects_fail(verdict, digits, borderline):
     failed = verdict(CHECK, restless(amplitude=0.2, gain=80), borderline)
     assert failed.outcome == "failed"
     assert failed.figure > 0.7
-    assert failed.reason.startswith("The map changes where the outputs hardly do")
+    assert failed.reason.startswith("The map changes while the outputs hardly change")
 
 
 def test_the_gradient_of_a_linear_model_never_changes(finding, stacked):
@@ -50,4 +50,4 @@ def test_outputs_that_never_change_tell_nothing(verdict):
     subject = xai.Subject(model, inputs, torch.arange(16) % 3, bounds=(0, 1))
     judged = verdict(CHECK, lambda model, inputs, targets: inputs.clone(), subject)
     assert judged.outcome == "undecided"
-    assert judged.reason == "No image can tell. 16 left out: nothing to compare with."
+    assert judged.reason == "No image could be judged. 16 images left out: no step to compare with."

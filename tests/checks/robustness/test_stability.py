@@ -82,7 +82,9 @@ def test_an_image_whose_copies_are_all_predicted_otherwise_is_left_out(name, ver
     judged = verdict(name, input_x_gradient, subject)
     assert judged.outcome == "undecided"
     what = "step" if name == "continuity" else "copy"
-    assert judged.reason.startswith(f"No image can tell. 8 left out: no {what} kept the prediction")
+    assert judged.reason.startswith(
+        f"No image could be judged. 8 images left out: no {what} kept the prediction"
+    )
 
 
 @pytest.mark.parametrize("name", SIX)
@@ -96,7 +98,7 @@ def test_zero_maps_do_not_count(name, finding, digits):
     assert found.left_out["zero maps"] == 5
     assert found.values[:5].isnan().all() or found.limits[:5].isnan().all()
     # Images whose null is the map of one of those have nothing to compare with.
-    assert found.left_out["nothing to compare with"] == int(
+    assert found.left_out["no step to compare with"] == int(
         (found.values + found.limits)[5:].isnan().sum()
     )
     assert len(bench) == 32
