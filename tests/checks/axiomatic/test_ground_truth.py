@@ -11,7 +11,7 @@ from fixtures.right import gradient, input_x_gradient, integrated_gradients, occ
 from pytest_xai import explainers
 from pytest_xai.checks.axiomatic import ground_truth
 from pytest_xai.engine.selection import select
-from pytest_xai.protocol import Traits
+from pytest_xai.protocol import NamedExplainer, Traits
 from pytest_xai.subjects.probes import probes
 
 CHECK = "ground_truth"
@@ -236,12 +236,12 @@ def test_float32_maps_of_float64_inputs_pass(made, verdict):
 
 
 def test_it_runs_only_where_it_is_asked_for_by_name():
-    traits = Traits(method="gradient")
-    assert CHECK not in [item.check.name for item in select(traits)]
-    assert CHECK not in [item.check.name for item in select(traits, select=("axiomatic",))]
-    (item,) = select(traits, select=(CHECK,))
+    mine = NamedExplainer(name="mine", call=print, traits=Traits(method="gradient"))
+    assert CHECK not in [item.check.name for item in select(mine)]
+    assert CHECK not in [item.check.name for item in select(mine, select=("axiomatic",))]
+    (item,) = select(mine, select=(CHECK,))
     assert (item.check.name, item.asserted) == (CHECK, True)
-    assert select(traits, select=(CHECK,), ignore=("axiomatic",)) == []
+    assert select(mine, select=(CHECK,), ignore=("axiomatic",)) == []
 
 
 def test_check_explainer_takes_a_probe(made):

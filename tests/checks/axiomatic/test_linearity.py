@@ -124,7 +124,7 @@ def test_a_zero_map_adds_nothing_and_does_not_count(verdict, linear):
     subject, _ = linear
     zero = verdict(CHECK, lambda model, inputs, targets: 0 * inputs, subject)
     assert zero.outcome == "undecided"
-    assert zero.reason == "No image can tell. 32 left out: zero maps."
+    assert zero.reason == "No image could be judged. 32 images left out: zero maps."
 
 
 @pytest.mark.parametrize("share, outcome", [(0.3, "passed"), (30.0, "failed")])
@@ -177,4 +177,4 @@ def test_a_mix_of_exactly_zero_says_nothing_of_rules_that_share_it_out(verdict):
     subject = xai.Subject(models.linear(weight), inputs, torch.tensor([0, 0]))
     passed = verdict(CHECK, explainers.get("zennit:LRPZero"), subject)
     assert (passed.outcome, passed.images) == ("passed", 1)
-    assert "1 left out: a layer's value is exactly zero" in passed.reason
+    assert "1 image left out: a layer's value is exactly zero" in passed.reason

@@ -138,7 +138,7 @@ def test_the_tolerance_is_that_of_rounding(share, outcome, verdict, table):
 def test_zero_maps_do_not_count(verdict, digits):
     zero = verdict(CHECK, lambda model, inputs, targets: 0 * inputs, digits)
     assert zero.outcome == "undecided"
-    assert "32 left out: zero maps." in zero.reason
+    assert "32 images left out: zero maps." in zero.reason
 
 
 @pytest.mark.parametrize(

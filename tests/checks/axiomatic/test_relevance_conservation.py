@@ -175,7 +175,7 @@ def test_a_value_of_exactly_zero_leaves_the_share_of_its_bias_open(verdict):
     zero = explainers.get("zennit:LRPZero")
     passed = verdict(CHECK, zero, xai.Subject(model, inputs, torch.tensor([0, 0])))
     assert (passed.outcome, passed.images) == ("passed", 1)
-    assert "1 left out: a layer's value is exactly zero" in passed.reason
+    assert "1 image left out: a layer's value is exactly zero" in passed.reason
     before_relu = summed(*first, nn.ReLU(), model[1])
     passed = verdict(CHECK, zero, xai.Subject(before_relu, inputs, torch.tensor([0, 0])))
     assert (passed.outcome, passed.images, passed.reason.count("exactly")) == ("passed", 2, 0)
@@ -188,7 +188,7 @@ def test_the_share_of_biases_is_known_of_relu_networks_alone(activation, verdict
     subject = xai.Subject(model, torch.tensor([[1.0, 0.5], [2.0, 0.25]]).double())
     open_ = verdict(CHECK, explainers.get("zennit:LRPZero"), subject)
     assert (open_.outcome, open_.images) == ("undecided", 0)
-    assert "2 left out: the share of the biases is not known" in open_.reason
+    assert "2 images left out: the share of the biases is not known" in open_.reason
     # Without biases, the input times the gradient is not f(x) either.
     assert verdict(CHECK, input_x_gradient, subject).outcome == "failed"
     stabilised = verdict(CHECK, explainers.get("zennit:LRPEpsilon"), subject)

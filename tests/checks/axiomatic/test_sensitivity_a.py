@@ -217,11 +217,11 @@ def test_images_that_cannot_tell_are_left_out(verdict):
     still = xai.Subject(models.linear(torch.zeros(2, 3).double()), torch.rand(32, 3).double())
     undecided = verdict(CHECK, integrated_gradients(), still)
     assert undecided.outcome == "undecided"
-    assert "32 left out: no single feature changes the output." in undecided.reason
+    assert "32 images left out: no single feature changes the output." in undecided.reason
     sudden = xai.Subject(Sudden(), 1 + torch.rand(32, 3).double())
     undecided = verdict(CHECK, integrated_gradients("right", 2), sudden)
     assert undecided.outcome == "undecided"
-    assert "32 left out: the output jumps on the path from the baseline." in undecided.reason
+    assert "32 images left out: the output jumps on the path from the baseline." in undecided.reason
 
 
 def test_a_model_without_gradients(verdict):

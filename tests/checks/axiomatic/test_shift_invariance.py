@@ -95,7 +95,7 @@ def test_inputs_of_zeros_and_zero_maps(verdict):
     assert verdict(CHECK, gradient, subject).outcome == "passed"
     zero = verdict(CHECK, lambda model, inputs, targets: 0 * inputs, subject)
     assert zero.outcome == "undecided"
-    assert "32 left out: zero maps." in zero.reason
+    assert "32 images left out: zero maps." in zero.reason
 
 
 @pytest.mark.parametrize(

@@ -208,7 +208,7 @@ def test_who_declares_nothing_is_not_judged(verdict, digits):
 def test_zero_maps_are_not_negative_but_tell_nothing(verdict, digits):
     zero = verdict(CHECK, declared("non_negative", lambda model, x, t: 0 * x), digits)
     assert zero.outcome == "undecided"
-    assert "32 left out: zero maps." in zero.reason
+    assert "32 images left out: zero maps." in zero.reason
 
 
 @pytest.mark.parametrize(

@@ -87,7 +87,7 @@ def test_a_difference_of_float32_is_decided_in_float64(verdict, digits):
 def test_zero_maps_do_not_count(verdict, digits):
     zero = verdict(CHECK, lambda model, inputs, targets: 0 * inputs, digits)
     assert zero.outcome == "undecided"
-    assert "32 left out: zero maps." in zero.reason
+    assert "32 images left out: zero maps." in zero.reason
 
 
 def test_a_single_column_has_no_mirror_image(verdict):

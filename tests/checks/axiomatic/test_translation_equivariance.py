@@ -150,7 +150,9 @@ def test_a_maximum_in_two_places_cannot_tell(verdict):
     flat = xai.Subject(model, images(1, 1).expand(-1, -1, 8, 8), bounds=(0, 1))
     tied = verdict(CHECK, gradient, flat)
     assert tied.outcome == "undecided"
-    assert "32 left out: the model's own gradient does not move with the input." in tied.reason
+    assert (
+        "32 images left out: the model's own gradient does not move with the input." in tied.reason
+    )
     assert verdict(CHECK, gradient, xai.Subject(model, images())).outcome == "passed"
     failed = verdict(CHECK, WRONG["weighs the middle"].explainer, xai.Subject(model, images()))
     assert failed.outcome == "failed"
@@ -167,13 +169,16 @@ def test_a_network_that_is_dead_at_the_input_cannot_tell(verdict):
     for explainer in ("captum:Deconvolution", "captum:Saliency"):
         found = verdict(CHECK, explainers.get(explainer), subject)
         assert found.outcome == "undecided"
-        assert "8 left out: the model's own gradient does not move with the input." in found.reason
+        assert (
+            "8 images left out: the model's own gradient does not move with the input."
+            in found.reason
+        )
 
 
 def test_zero_maps_do_not_count(verdict, signal):
     zero = verdict(CHECK, lambda model, inputs, targets: 0 * inputs, signal)
     assert zero.outcome == "undecided"
-    assert "32 left out: zero maps." in zero.reason
+    assert "32 images left out: zero maps." in zero.reason
 
 
 @pytest.mark.parametrize(

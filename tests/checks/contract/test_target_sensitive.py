@@ -128,7 +128,7 @@ def test_zero_maps_of_some_images_do_not_count(verdict, digits):
     judged = verdict("target_sensitive", explain, digits)
     assert judged.outcome == "passed"
     assert 0 < judged.images < 32
-    assert f"{32 - judged.images} left out: zero maps" in judged.reason
+    assert f"{32 - judged.images} images left out: zero maps" in judged.reason
 
 
 def test_declared_class_agnostic_is_believed(verdict, digits):
@@ -165,7 +165,7 @@ def test_absolute_maps_of_two_mirrored_classes_cannot_tell(verdict):
     subject = xai.Subject(Mirrored(), torch.rand(32, 6).double())
     unknown = verdict("target_sensitive", absolute, subject)
     assert unknown.outcome == "undecided"
-    assert "32 left out: zero maps, or logits of opposite sign." in unknown.reason
+    assert "32 images left out: zero maps, or logits of opposite sign." in unknown.reason
     assert verdict("target_sensitive", gradient, subject).outcome == "passed"
 
 
