@@ -171,7 +171,7 @@ class Decision:
         if not count:
             return " ".join(["No image could be judged.", *self._left_out()])
         images = "1 image is" if count == 1 else f"{count} images are"
-        return f"Undecided: {images} too few for a decision at significance level {self.alpha:.2g}."
+        return f"{images} too few for a decision at significance level {self.alpha:.2g}."
 
     def _cause(self) -> str:
         """Return the likely cause that the last round with a cause names; empty: none does."""

@@ -543,9 +543,7 @@ def test_the_level_is_the_one_assigned(bench_of):
     strict, _ = mean_verdict(bench_of(32), table, "<=", alpha=1e-9)
     lax, _ = mean_verdict(bench_of(32), table, "<=", alpha=0.2)
     assert (strict.outcome, lax.outcome) == ("undecided", "passed")
-    assert strict.reason == (
-        "Undecided: 32 images are too few for a decision at significance level 1e-09."
-    )
+    assert strict.reason == ("32 images are too few for a decision at significance level 1e-09.")
 
 
 def test_a_mean_of_nothing_is_undecided(bench_of):
@@ -576,7 +574,7 @@ def test_the_reason_of_a_mean_check_has_the_means_of_the_facts(bench_of):
     verdict = verdict_of(bench, function, judged="mean")
     index = float(half[1::2].mean())
     assert verdict.reason == (
-        "Undecided: 40 images are too few for a decision at significance level 0.001. "
+        "40 images are too few for a decision at significance level 0.001. "
         "2 images left out: misclassified. "
         f"Means over the images: Dice after noise 0.123, index {index:.3g}."
     )
