@@ -109,17 +109,17 @@ class Bench:
 
     @property
     def batch_size(self) -> int:
-        """Images per batch: a power of two up to 32 that depends on the inputs' shape alone."""
+        """The number of images per batch, a power of two up to 32; only the shape decides it."""
         return self._images.batch_size
 
     @property
     def inputs(self) -> Tensor:
-        """(n, *shape)."""
+        """The inputs of the bench's images, (n, *shape)."""
         return self._images.inputs
 
     @property
     def targets(self) -> Tensor:
-        """LongTensor (n,)."""
+        """The targets of the bench's images, LongTensor (n,)."""
         return self._images.targets
 
     @property
