@@ -9,6 +9,7 @@ import captum.attr  # noqa: F401
 import foolbox  # noqa: F401
 import hypothesis.internal.observability  # noqa: F401
 import pytest
+import torchvision  # noqa: F401
 
 import pytest_xai.explainers.gallery.demo_entries
 import pytest_xai.plugin.benches
