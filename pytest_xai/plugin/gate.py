@@ -200,9 +200,10 @@ class Gate:
         verdicts = self._verdicts()
         if not (verdicts or self._plan):
             return
+        run = self._description()
         for name, path in self._options.files.items():
             try:
-                write(path, REPORTERS[name].load()(verdicts, self._description()))
+                write(path, REPORTERS[name].load()(verdicts, run))
             except OSError as error:
                 pytest.exit(f"--xai-{name}: {path} cannot be written: {error}", returncode=1)
 

@@ -12,9 +12,9 @@ if TYPE_CHECKING:
     from pytest_xai.core.run import Run
     from pytest_xai.core.verdict import Verdict
 
-__all__ = ["REPORTERS", "Report", "Reporter", "plain"]
+__all__ = ["REPORTERS", "Render", "Reporter", "plain"]
 
-Report = Callable[["Sequence[Verdict]", "Run"], str]
+Render = Callable[["Sequence[Verdict]", "Run"], str]
 
 
 class Reporter(NamedTuple):
@@ -32,11 +32,11 @@ class Reporter(NamedTuple):
     help: str = ""
     writes: bool = True
 
-    def load(self) -> Report:
+    def load(self) -> Render:
         """Import the function."""
         module, _, function = self.place.partition(":")
-        report: Report = getattr(importlib.import_module(module), function)
-        return report
+        render: Render = getattr(importlib.import_module(module), function)
+        return render
 
 
 REPORTERS: dict[str, Reporter] = {

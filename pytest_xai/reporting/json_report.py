@@ -60,14 +60,14 @@ def report(verdicts: Sequence[Verdict], run: Run) -> str:
 
 
 def _run(run: Run) -> dict[str, Any]:
-    limited = run.budget is not None
+    left = None if run.budget is None else run.budget - run.spent
     return {
         "seed": run.seed,
         "alpha": run.alpha,
         "budget": run.budget,
         "spent": run.spent,
-        "left": run.budget - run.spent if run.budget is not None else None,
-        "shares": dict(run.shares) if limited else None,
+        "left": left,
+        "shares": None if run.budget is None else dict(run.shares),
         "undecided": run.undecided,
         "device": run.device,
         "demo": run.demo or run.gallery,

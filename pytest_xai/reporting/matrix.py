@@ -1,6 +1,7 @@
 """The matrix explainer x check of one subject, cut into tables that fit the terminal."""
 
 from collections.abc import Iterable, Sequence
+from operator import attrgetter
 
 from rich.box import Box
 from rich.console import Console
@@ -75,7 +76,9 @@ def _fits(verdicts: Sequence[Verdict], columns: Sequence[str], console: Console)
 
 def _table(verdicts: Sequence[Verdict], columns: Sequence[str]) -> Table:
     # Of several verdicts on the same explainer and check, the one that fails the run is shown.
-    cells = {(each.explainer, each.check): each for each in sorted(verdicts, key=_fails_run)}
+    cells = {
+        (each.explainer, each.check): each for each in sorted(verdicts, key=attrgetter("fails_run"))
+    }
     table = Table(box=_BOX, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0))
     table.add_column(Text("explainer"), vertical="bottom", overflow="fold", max_width=_WIDEST_NAME)
     for name in columns:
@@ -101,7 +104,3 @@ def _broken(name: str) -> str:
             lines.append("")
         lines[-1] += part
     return "\n".join(lines)
-
-
-def _fails_run(verdict: Verdict) -> bool:
-    return verdict.fails_run
