@@ -590,7 +590,7 @@ def _tests_of_checks() -> list[Path]:
 
 def _concerns(test: Path, module: Path, *, is_check: bool) -> bool:
     """Whether a test file has tests of a module of checks, as a whole or through its users."""
-    tested = next((f for f in _CHECKS.rglob("*.py") if _test_of(f) == test), None)
+    tested = _checks_by_test().get(test)
     if tested is not None:
         return not is_check and module.stem in _imports(tested)
     here = test.parent == _test_of(module).parent
@@ -598,6 +598,12 @@ def _concerns(test: Path, module: Path, *, is_check: bool) -> bool:
         return True
     named = rf"\b{module.stem}\b" if here else rf'"{module.stem}"|\b{module.stem} import'
     return bool(re.search(named, test.read_text(encoding="utf-8")))
+
+
+@functools.cache
+def _checks_by_test() -> dict[Path, Path]:
+    """The modules of checks, by the file that would have their tests."""
+    return {_test_of(module): module for module in sorted(_CHECKS.rglob("*.py"))}
 
 
 def _imports(module: Path) -> str:

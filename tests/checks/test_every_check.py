@@ -275,11 +275,7 @@ def once(digits):
     return rows(digits, FAST)
 
 
-def test_the_same_again(once, digits):
-    assert rows(digits, FAST) == once
-
-
-def test_the_same_in_reverse_order(once, digits):
+def test_the_same_again_and_in_reverse_order(once, digits):
     assert rows(digits, reversed(FAST)) == once
 
 

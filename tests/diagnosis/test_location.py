@@ -75,14 +75,14 @@ def test_a_defect_in_an_integral(name, cnn):
 @pytest.mark.parametrize(
     "name, shown",
     [
-        ("conv1", "`conv1` (Conv2d)"),
+        pytest.param("conv1", "`conv1` (Conv2d)", marks=pytest.mark.slow),
         ("maxpool", "`maxpool` (MaxPool2d)"),
-        ("layer1.0.bn2", "`layer1.0.bn2` (BatchNorm2d)"),
-        ("layer2.0.conv2", "`layer2.0.conv2` (Conv2d)"),
+        pytest.param("layer1.0.bn2", "`layer1.0.bn2` (BatchNorm2d)", marks=pytest.mark.slow),
+        pytest.param("layer2.0.conv2", "`layer2.0.conv2` (Conv2d)", marks=pytest.mark.slow),
         ("layer2.0.downsample.0", "`layer2.0.downsample.0` (Conv2d)"),
         ("layer3.1.relu", "`layer3.1.relu` (ReLU, run 2 of 2)"),
-        ("layer4.1.conv1", "`layer4.1.conv1` (Conv2d)"),
-        ("fc", "`fc` (Linear)"),
+        pytest.param("layer4.1.conv1", "`layer4.1.conv1` (Conv2d)", marks=pytest.mark.slow),
+        pytest.param("fc", "`fc` (Linear)", marks=pytest.mark.slow),
     ],
 )
 def test_a_defect_in_a_residual_network(name, shown, resnet):

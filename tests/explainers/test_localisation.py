@@ -5,8 +5,8 @@ import pytest
 from pytest_xai.measures import mass_inside, pointing_game
 from studies.localisation import FINDERS, explained, hits, marked_squares, shapes_got_right
 
-QUICK = ("xai:SIDU", "xai:DeepLiftRevealCancel", "xai:CAM", "captum:LayerGradCam")
-SLOW = ("xai:RISE", "xai:MeaningfulPerturbation")
+QUICK = ("xai:DeepLiftRevealCancel", "xai:CAM", "captum:LayerGradCam")
+SLOW = ("xai:SIDU", "xai:RISE", "xai:MeaningfulPerturbation")
 FOUND = [*QUICK, *(pytest.param(spec, marks=pytest.mark.slow) for spec in SLOW)]
 
 

@@ -38,6 +38,7 @@ def test_nothing_slow_is_loaded_without_the_gate(tmp_path, arguments):
     assert loaded(tmp_path, *arguments) == []
 
 
+@pytest.mark.slow
 def test_the_tests_above_can_fail(tmp_path):
     (tmp_path / "pyproject.toml").write_text("[tool.pytest_xai]\nseed = 1\n")
     found = loaded(tmp_path, "--xai", "--co", "-q")

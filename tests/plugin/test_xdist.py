@@ -19,6 +19,7 @@ def pytest_unconfigure(config):
 """
 
 
+@pytest.mark.slow
 def test_two_workers_give_the_report_of_one_process(told, comparable, add_to_conftest):
     add_to_conftest("""
         register = pytest_xai_register
@@ -48,6 +49,7 @@ def test_a_usage_error_of_the_workers_ends_the_run(told):
     assert "test_ordinary" not in result.stdout.str()
 
 
+@pytest.mark.slow
 def test_a_guest_that_kills_its_process_has_a_row(told, report):
     model = (told.path / "my_model.py").read_text()
     told.makepyfile(

@@ -136,6 +136,7 @@ def test_pytest_shows_the_note_on_a_terminal_and_takes_it_away(tmp_path):
     assert "1 passed" in after
 
 
+@pytest.mark.slow
 def test_no_note_for_the_quiet(tmp_path):
     (tmp_path / "conftest.py").write_text(SLOW)
     assert "\x1b7" not in on_a_terminal(tmp_path, "-q")

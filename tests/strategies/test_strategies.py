@@ -148,6 +148,7 @@ def last_call_only(model, inputs):
     return gradient(model, inputs)
 
 
+@pytest.mark.slow
 def test_a_reused_relu_that_matters_shrinks_to_three_layers():
     def wrong(plan):
         if "inplace-relu" in plan.structures or plan.classes == 1:

@@ -12,6 +12,7 @@ from torch.nn import functional
 
 import pytest_xai as xai
 from fixtures import models
+from fixtures.loops import crossed
 from fixtures.right import (
     gradient,
     input_x_gradient,
@@ -36,11 +37,12 @@ EPSILON = 8 / 255
 
 
 @pytest.mark.parametrize(
-    "explainer",
-    [input_x_gradient, integrated_gradients(steps=8), occlusion, smooth_gradient],
-    ids=["product", "ig", "occlusion", "smooth"],
+    *crossed(
+        [input_x_gradient, integrated_gradients(steps=8), occlusion, smooth_gradient],
+        ["product", "ig", "occlusion", "smooth"],
+        subjects=["digits", "signal", "borderline"],
+    )
 )
-@pytest.mark.parametrize("subject", ["digits", "signal", "borderline"])
 def test_right_explainers_pass(explainer, subject, verdict, request):
     passed = verdict(CHECK, explainer, request.getfixturevalue(subject))
     assert passed.outcome == "passed"

@@ -5,6 +5,7 @@ import torch
 
 import pytest_xai as xai
 from fixtures import models
+from fixtures.loops import crossed
 from fixtures.right import (
     gradient,
     input_x_gradient,
@@ -18,11 +19,12 @@ CHECK = "dummy_feature"
 
 
 @pytest.mark.parametrize(
-    "explainer",
-    [gradient, input_x_gradient, integrated_gradients(steps=4), occlusion, smooth_gradient],
-    ids=["gradient", "product", "ig", "occlusion", "smooth"],
+    *crossed(
+        [gradient, input_x_gradient, integrated_gradients(steps=4), occlusion, smooth_gradient],
+        ["gradient", "product", "ig", "occlusion", "smooth"],
+        subjects=["digits", "normed", "table", "signal", "one_logit", "scalar"],
+    )
 )
-@pytest.mark.parametrize("subject", ["digits", "normed", "table", "signal", "one_logit", "scalar"])
 def test_right_explainers_give_exactly_zero(explainer, subject, verdict, request):
     passed = verdict(CHECK, explainer, request.getfixturevalue(subject))
     assert (passed.outcome, passed.figure, passed.images) == ("passed", 0, 32)

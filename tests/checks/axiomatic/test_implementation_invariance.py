@@ -6,6 +6,7 @@ from torch import nn
 
 import pytest_xai as xai
 from fixtures import models
+from fixtures.loops import crossed
 from fixtures.right import gradient, integrated_gradients, occlusion
 from pytest_xai import explainers
 from pytest_xai.checks.axiomatic import implementation_invariance
@@ -14,11 +15,12 @@ CHECK = "implementation_invariance"
 
 
 @pytest.mark.parametrize(
-    "explainer",
-    [gradient, integrated_gradients(steps=4), occlusion],
-    ids=["gradient", "ig", "occlusion"],
+    *crossed(
+        [gradient, integrated_gradients(steps=4), occlusion],
+        ["gradient", "ig", "occlusion"],
+        subjects=["digits", "normed", "table", "signal", "one_logit", "scalar"],
+    )
 )
-@pytest.mark.parametrize("subject", ["digits", "normed", "table", "signal", "one_logit", "scalar"])
 def test_right_explainers_pass(explainer, subject, verdict, request):
     passed = verdict(CHECK, explainer, request.getfixturevalue(subject))
     assert passed.outcome == "passed"

@@ -6,6 +6,7 @@ from torch import nn
 
 import pytest_xai as xai
 from fixtures import models
+from fixtures.loops import crossed
 from fixtures.right import gradient, input_x_gradient, integrated_gradients, occlusion
 from fixtures.wrong.sums import lrp_epsilon
 from pytest_xai import explainers
@@ -24,11 +25,12 @@ def linear():
 
 
 @pytest.mark.parametrize(
-    "explainer",
-    [gradient, integrated_gradients(steps=4), occlusion, lrp_epsilon(0.0)],
-    ids=["gradient", "ig", "occlusion", "lrp_0"],
+    *crossed(
+        [gradient, integrated_gradients(steps=4), occlusion, lrp_epsilon(0.0)],
+        ["gradient", "ig", "occlusion", "lrp_0"],
+        subjects=["digits", "normed", "table", "signal", "one_logit", "scalar"],
+    )
 )
-@pytest.mark.parametrize("subject", ["digits", "normed", "table", "signal", "one_logit", "scalar"])
 def test_right_explainers_pass(explainer, subject, verdict, request):
     passed = verdict(CHECK, explainer, request.getfixturevalue(subject))
     assert passed.outcome == "passed"

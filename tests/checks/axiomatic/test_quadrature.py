@@ -12,12 +12,19 @@ from pytest_xai.protocol import named
 from pytest_xai.subjects import load_digits
 
 CHECK = "summation_to_delta"
+# One open and one closed rule in every run, the others in the slow one.
+A_FEW_RULES = [
+    pytest.param(rule, marks=[] if rule in {"gauss", "left"} else pytest.mark.slow)
+    for rule in RULES
+]
 # Where a function that divides by a norm may turn.
 NEAR_THE_ENDS = [*(ends := (1e-6, 1e-4, 1e-3, 1e-2)), *(1 - end for end in ends)]
 
 
 @pytest.mark.parametrize("rule", RULES)
-@pytest.mark.parametrize("steps", [4, 5, 8, 16, 50, 200])
+@pytest.mark.parametrize(
+    "steps", [4, 8, 50, *(pytest.param(steps, marks=pytest.mark.slow) for steps in (5, 16, 200))]
+)
 def test_every_right_integral_is_within_the_bound(rule, steps, finding, digits_double):
     few = slice(None) if steps < 50 else slice(8)
     subject = xai.Subject(
@@ -31,7 +38,7 @@ def test_every_right_integral_is_within_the_bound(rule, steps, finding, digits_d
     assert found.notes == (f"The limit includes the error of an integral with {steps} gradients.",)
 
 
-@pytest.mark.parametrize("rule", RULES)
+@pytest.mark.parametrize("rule", A_FEW_RULES)
 def test_every_right_integral_passes_from_other_baselines(rule, verdict, digits_double):
     for baseline in (0.0, 1.0):
         subject = xai.Subject(
@@ -41,7 +48,7 @@ def test_every_right_integral_passes_from_other_baselines(rule, verdict, digits_
             assert verdict(CHECK, integrated_gradients(rule, steps), subject).outcome == "passed"
 
 
-@pytest.mark.parametrize("rule", RULES)
+@pytest.mark.parametrize("rule", A_FEW_RULES)
 @pytest.mark.parametrize("baseline", [0.0, 1.0])
 def test_four_steps_are_within_the_bound_on_every_image(rule, baseline):
     """The variation of some images lies between four points, where none of them sees it."""

@@ -7,6 +7,7 @@ from torch import nn
 import pytest_xai as xai
 from fixtures import models
 from fixtures.controls import WRONG
+from fixtures.loops import crossed
 from fixtures.right import gradient, input_x_gradient, integrated_gradients, occlusion
 from pytest_xai import explainers
 from pytest_xai.checks.axiomatic import translation_equivariance
@@ -36,11 +37,12 @@ def images(height=8, width=8):
 
 
 @pytest.mark.parametrize(
-    "explainer",
-    [gradient, input_x_gradient, integrated_gradients(steps=4), occlusion],
-    ids=["gradient", "product", "ig", "occlusion"],
+    *crossed(
+        [gradient, input_x_gradient, integrated_gradients(steps=4), occlusion],
+        ["gradient", "product", "ig", "occlusion"],
+        subjects=["digits", "normed", "signal"],
+    )
 )
-@pytest.mark.parametrize("subject", ["digits", "normed", "signal"])
 def test_right_explainers_pass(explainer, subject, verdict, request):
     passed = verdict(CHECK, explainer, request.getfixturevalue(subject))
     assert (passed.outcome, passed.images) == ("passed", 32)

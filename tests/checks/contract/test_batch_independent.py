@@ -4,15 +4,17 @@ import pytest
 import torch
 
 import pytest_xai as xai
+from fixtures.loops import crossed
 from fixtures.right import gradient, integrated_gradients, occlusion, smooth_gradient
 
 
 @pytest.mark.parametrize(
-    "explainer",
-    [gradient, integrated_gradients(steps=4), occlusion, smooth_gradient],
-    ids=["gradient", "ig", "occlusion", "smooth"],
+    *crossed(
+        [gradient, integrated_gradients(steps=4), occlusion, smooth_gradient],
+        ["gradient", "ig", "occlusion", "smooth"],
+        subjects=["digits", "normed", "table", "signal", "one_logit", "scalar"],
+    )
 )
-@pytest.mark.parametrize("subject", ["digits", "normed", "table", "signal", "one_logit", "scalar"])
 def test_right_explainers_pass(explainer, subject, verdict, request):
     passed = verdict("batch_independent", explainer, request.getfixturevalue(subject))
     assert passed.outcome == "passed"

@@ -4,17 +4,19 @@ import pytest
 import torch
 
 import pytest_xai as xai
+from fixtures.loops import crossed
 from fixtures.right import gradient, integrated_gradients, occlusion, smooth_gradient
 
 KINDS = ["image", "baseline as the image", "constant image"]
 
 
 @pytest.mark.parametrize(
-    "explainer",
-    [gradient, integrated_gradients(steps=4), occlusion, smooth_gradient],
-    ids=["gradient", "ig", "occlusion", "smooth"],
+    *crossed(
+        [gradient, integrated_gradients(steps=4), occlusion, smooth_gradient],
+        ["gradient", "ig", "occlusion", "smooth"],
+        subjects=["digits", "table", "signal", "one_logit", "scalar"],
+    )
 )
-@pytest.mark.parametrize("subject", ["digits", "table", "signal", "one_logit", "scalar"])
 def test_right_explainers_pass(explainer, subject, verdict, request):
     passed = verdict("finite", explainer, request.getfixturevalue(subject))
     assert (passed.outcome, passed.figure) == ("passed", 0)

@@ -5,6 +5,7 @@ import torch
 
 import pytest_xai as xai
 from fixtures.controls import WRONG
+from fixtures.loops import crossed
 from fixtures.right import gradient, integrated_gradients, smooth_gradient
 from pytest_xai.engine.run_check import run_check
 from pytest_xai.protocol import named
@@ -13,11 +14,12 @@ TOUCHING = {name: wrong for name, wrong in WRONG.items() if wrong.check == "inpu
 
 
 @pytest.mark.parametrize(
-    "explainer",
-    [gradient, integrated_gradients(steps=4), smooth_gradient],
-    ids=["gradient", "ig", "smooth"],
+    *crossed(
+        [gradient, integrated_gradients(steps=4), smooth_gradient],
+        ["gradient", "ig", "smooth"],
+        subjects=["digits", "table", "signal", "one_logit", "scalar"],
+    )
 )
-@pytest.mark.parametrize("subject", ["digits", "table", "signal", "one_logit", "scalar"])
 def test_right_explainers_pass(explainer, subject, verdict, request):
     passed = verdict("input_untouched", explainer, request.getfixturevalue(subject))
     assert (passed.outcome, passed.figure, passed.reason) == ("passed", 0, "")

@@ -6,16 +6,18 @@ from torch import nn
 
 import pytest_xai as xai
 from fixtures import models
+from fixtures.loops import crossed
 from fixtures.right import gradient, integrated_gradients, smooth_gradient
 from pytest_xai import explainers
 
 
 @pytest.mark.parametrize(
-    "explainer",
-    [gradient, integrated_gradients(steps=4), smooth_gradient],
-    ids=["gradient", "ig", "smooth"],
+    *crossed(
+        [gradient, integrated_gradients(steps=4), smooth_gradient],
+        ["gradient", "ig", "smooth"],
+        subjects=["digits", "normed", "table", "signal"],
+    )
 )
-@pytest.mark.parametrize("subject", ["digits", "normed", "table", "signal"])
 def test_right_explainers_pass(explainer, subject, verdict, request):
     passed = verdict("target_sensitive", explainer, request.getfixturevalue(subject))
     assert (passed.outcome, passed.images, passed.reason) == ("passed", 32, "")

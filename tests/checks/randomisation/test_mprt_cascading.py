@@ -9,6 +9,7 @@ from torch import nn
 
 import pytest_xai as xai
 from fixtures import models
+from fixtures.loops import crossed
 from fixtures.right import (
     gradient,
     integrated_gradients,
@@ -21,11 +22,12 @@ CHECK = "mprt_cascading"
 
 
 @pytest.mark.parametrize(
-    "explainer",
-    [gradient, integrated_gradients(steps=8), occlusion, smooth_gradient],
-    ids=["gradient", "ig", "occlusion", "smooth"],
+    *crossed(
+        [gradient, integrated_gradients(steps=8), occlusion, smooth_gradient],
+        ["gradient", "ig", "occlusion", "smooth"],
+        subjects=["digits", "normed", "table", "signal", "one_logit", "scalar"],
+    )
 )
-@pytest.mark.parametrize("subject", ["digits", "normed", "table", "signal", "one_logit", "scalar"])
 def test_right_explainers_pass(explainer, subject, verdict, request):
     passed = verdict(CHECK, explainer, request.getfixturevalue(subject))
     assert passed.outcome == "passed"

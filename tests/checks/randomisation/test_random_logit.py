@@ -4,6 +4,7 @@ import pytest
 import torch
 
 import pytest_xai as xai
+from fixtures.loops import crossed
 from fixtures.right import gradient, integrated_gradients, occlusion, smooth_gradient
 from pytest_xai import explainers
 
@@ -11,11 +12,12 @@ CHECK = "random_logit"
 
 
 @pytest.mark.parametrize(
-    "explainer",
-    [gradient, integrated_gradients(steps=8), occlusion, smooth_gradient],
-    ids=["gradient", "ig", "occlusion", "smooth"],
+    *crossed(
+        [gradient, integrated_gradients(steps=8), occlusion, smooth_gradient],
+        ["gradient", "ig", "occlusion", "smooth"],
+        subjects=["digits", "table", "signal", "borderline"],
+    )
 )
-@pytest.mark.parametrize("subject", ["digits", "table", "signal", "borderline"])
 def test_right_explainers_pass(explainer, subject, verdict, request):
     assert verdict(CHECK, explainer, request.getfixturevalue(subject)).outcome == "passed"
 

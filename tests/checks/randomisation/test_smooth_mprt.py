@@ -13,11 +13,14 @@ CHECK = "smooth_mprt"
 
 
 @pytest.mark.parametrize(
-    "explainer",
-    [gradient, integrated_gradients(steps=4), smooth_gradient],
-    ids=["gradient", "ig", "smooth"],
+    "explainer, subject",
+    [
+        pytest.param(gradient, "normed", id="gradient"),
+        pytest.param(integrated_gradients(steps=4), "digits", id="ig"),
+        pytest.param(smooth_gradient, "table", id="smooth"),
+        pytest.param(gradient, "signal", id="signal"),
+    ],
 )
-@pytest.mark.parametrize("subject", ["digits", "normed", "table", "signal"])
 def test_right_explainers_pass(explainer, subject, verdict, request):
     assert verdict(CHECK, explainer, request.getfixturevalue(subject)).outcome == "passed"
 

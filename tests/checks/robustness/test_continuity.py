@@ -7,6 +7,7 @@ import torch
 
 import pytest_xai as xai
 from fixtures import models
+from fixtures.loops import crossed
 from fixtures.right import (
     gradient,
     input_x_gradient,
@@ -21,11 +22,12 @@ CHECK = "continuity"
 
 
 @pytest.mark.parametrize(
-    "explainer",
-    [integrated_gradients(steps=8), occlusion, smooth_gradient, input_x_gradient],
-    ids=["ig", "occlusion", "smooth", "product"],
+    *crossed(
+        [integrated_gradients(steps=8), occlusion, smooth_gradient, input_x_gradient],
+        ["ig", "occlusion", "smooth", "product"],
+        subjects=["digits", "normed", "table", "signal"],
+    )
 )
-@pytest.mark.parametrize("subject", ["digits", "normed", "table", "signal"])
 def test_right_explainers_pass(explainer, subject, verdict, request):
     passed = verdict(CHECK, explainer, request.getfixturevalue(subject))
     assert passed.outcome == "passed"

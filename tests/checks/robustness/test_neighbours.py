@@ -9,6 +9,7 @@ from torch import nn
 import pytest_xai as xai
 from fixtures import models
 from fixtures.controls import WRONG
+from fixtures.loops import crossed
 from fixtures.right import gradient, input_x_gradient, integrated_gradients, smooth_gradient
 from fixtures.wrong.robustness import amplified, restless, turned_once_in, wavering
 from pytest_xai import checks, explainers
@@ -46,11 +47,12 @@ def verdicts(task_of):
     return run
 
 
-@pytest.mark.parametrize("subject", ["digits", "normed", "table", "signal", "one_logit", "scalar"])
 @pytest.mark.parametrize(
-    "explainer",
-    [gradient, input_x_gradient, integrated_gradients(steps=8), smooth_gradient],
-    ids=["gradient", "product", "ig", "smooth"],
+    *crossed(
+        [gradient, input_x_gradient, integrated_gradients(steps=8), smooth_gradient],
+        ["gradient", "product", "ig", "smooth"],
+        subjects=["digits", "normed", "table", "signal", "one_logit", "scalar"],
+    )
 )
 def test_right_explainers_pass(explainer, subject, verdicts, request):
     for passed in verdicts(SIX, explainer, request.getfixturevalue(subject)).values():

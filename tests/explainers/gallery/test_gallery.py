@@ -117,7 +117,14 @@ def test_names_are_those_of_known_libraries_in_their_order():
     assert sorted(prefixes, key=list(catalogue.LIBRARIES).index) == prefixes
 
 
-@pytest.mark.parametrize("spec", ALL)
+# Numba compiles the splits of shap for six seconds in every process that asks for them.
+@pytest.mark.parametrize(
+    "spec",
+    [
+        pytest.param(spec, marks=pytest.mark.slow if spec == "shap:PartitionExplainer" else [])
+        for spec in ALL
+    ],
+)
 @in_one_test("dtype", [torch.float32, torch.float64])
 @in_one_test("kind", SHAPES)
 def test_map_shape_dtype_and_finite(spec, kind, dtype):
